@@ -1,0 +1,69 @@
+"""`flowatlas`: the commands, and how errors and interrupts leave the process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flowatlas import __version__
+from flowatlas.errors import FlowatlasError
+
+app = typer.Typer(
+    name="flowatlas",
+    help="Full flow graphs of transformer forward passes, for whole data sets, in a graph database.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+people = Console(stderr=True, highlight=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flowatlas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done to stderr.")] = False,
+) -> None:
+    """Full flow graphs of transformer forward passes, for whole data sets, in a graph database."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def run() -> None:
+    """Run the command line: 0 done, 1 failed, 2 used wrongly, 130 interrupted."""
+    from flowatlas.cli import register
+
+    register(app)
+    try:
+        app()
+    except FlowatlasError as error:
+        people.print(f"[bold red]error:[/] {_escaped(error)}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        people.print("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`flowatlas query ... | head`): that is no failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _escaped(error: FlowatlasError) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))

@@ -1,0 +1,1 @@
+"""Prompts to graphs: architecture, capture, decompose, lens, static neurons, graph, pipeline."""

@@ -1,0 +1,1 @@
+"""Run the model once and keep what flowed."""

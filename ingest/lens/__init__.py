@@ -1,0 +1,1 @@
+"""The logit lens: vectors to tokens, exactly and fast."""

@@ -1,0 +1,26 @@
+"""What the lens says of a row: the columns that every state carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Projections of n vectors. `k` is min(50, vocabulary), `t` min(10, vocabulary).
+
+    Ranks count from 1; a rank of 0 (with probability nan) means that no such token was asked for.
+    """
+
+    entropy: Float[Array, " n"]
+    top_ids: Int[Array, "n k"]
+    top_probs: Float[Array, "n t"]
+    target_rank: Int[Array, " n"]
+    target_prob: Float[Array, " n"]
+    foil_rank: Int[Array, " n"]
+    foil_prob: Float[Array, " n"]

@@ -1,0 +1,1 @@
+"""Questions and answers on a store: plain records, no figures."""
