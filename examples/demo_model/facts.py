@@ -17,7 +17,7 @@ HELD_OUT_SHARE = 0.15
 
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z' .-]*")
-_LONGEST_SUBJECT = 3
+_LONGEST_SUBJECT = 22
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def phrasings(relation: Relation) -> list[str]:
 
 
 def _plain(subject: str) -> bool:
-    return bool(_PLAIN_NAME.fullmatch(subject)) and len(subject.split()) <= _LONGEST_SUBJECT
+    return bool(_PLAIN_NAME.fullmatch(subject)) and len(subject) <= _LONGEST_SUBJECT
 
 
 def _choose(relation: Relation) -> list[Fact]:
