@@ -1,0 +1,37 @@
+# Every target makes and uses .venv in this folder. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+READY := .venv/.ready
+export UV_HTTP_TIMEOUT ?= 300
+
+.PHONY: help setup demo test lint bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+setup: ## make .venv with the pinned packages (nothing to do when it is up to date)
+	@tools/setup.sh
+
+demo: setup ## ingest the example prompts and serve the dashboard (DEMO_ARGS=--no-dashboard: three answers instead)
+	@$(BIN)/flowatlas demo $(DEMO_ARGS)
+
+test: lint ## check everything: lint, then all tests (TEST_ARGS are handed to pytest)
+	@tools/test_needs.sh
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: setup ## ruff, mypy --strict, import contracts
+	@$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: setup ## measure every part and print the ratios (BENCH_ARGS=--quick: small sizes)
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+clean: ## remove caches, build output and the demo's store (.venv stays)
+	@rm -rf build dist demo.run .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
