@@ -71,10 +71,10 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def write(self, shard: Shard) -> Written:
+    def write(self, shard: Shard, *, only: frozenset[str] | None = None) -> Written:
         """Add a model shard or the prompts of a prompt shard that the store does not have yet.
 
-        Each prompt enters whole or not at all. Raises StoreError.
+        `only` limits the prompts to those with these keys. Each prompt enters whole or not at all. Raises StoreError.
         """
 
     @abstractmethod

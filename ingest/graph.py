@@ -1,0 +1,163 @@
+"""From a decomposed batch to the Arrow tables of a shard."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pyarrow as pa
+
+from flowatlas.schema import SCHEMAS
+from flowatlas.vocabulary import RELATIONSHIP_TABLE, STATE_LABELS, STATE_STRIDE, TOP_TOKENS, Label, Type
+from ingest.architecture.decoder import Forward
+from ingest.columns import floats_or_null, integers_or_null, lists, token_lists
+from ingest.decompose.flows import Columns, Flows
+from ingest.decompose.shape import label_of
+from ingest.decompose.vectors import VectorGroup
+from ingest.lens.projection import Projection
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class PromptGraph:
+    """One prompt's graph before it becomes tables. `row` holds the columns of its Prompt."""
+
+    row: dict[str, object]
+    forward: Forward
+    groups: Sequence[VectorGroup]
+    projections: Sequence[Projection]
+    flows: Flows
+
+
+def batch_tables(graphs: Sequence[PromptGraph], labels: Sequence[str]) -> dict[str, pa.Table]:
+    """All tables of a prompts shard; prompts are numbered in their order. `labels` is the vocabulary as text."""
+    text = pa.array(labels, pa.string())
+    tables = {"Token": _token_table(graphs, text)}
+    by_label: defaultdict[Label, list[tuple[int, VectorGroup, Projection]]] = defaultdict(list)
+    for number, graph in enumerate(graphs):
+        for group, projection in zip(graph.groups, graph.projections, strict=True):
+            by_label[label_of(group.kind)].append((number, group, projection))
+    for label in STATE_LABELS:
+        tables[str(label)] = _state_table(label, by_label[label], text)
+    for name in RELATIONSHIP_TABLE:
+        tables[name] = _relationship_table(name, [(n, g.flows.tables[name]) for n, g in enumerate(graphs)])
+    tables["Prompt"] = _prompt_table(graphs, tables)
+    return tables
+
+
+def _prompt_table(graphs: Sequence[PromptGraph], tables: dict[str, pa.Table]) -> pa.Table:
+    rows = []
+    for number, graph in enumerate(graphs):
+        states = sum(len(group.local) for group in graph.groups)
+        relationships = sum(len(part["from"]) for parts in graph.flows.tables.values() for part in parts)
+        counts = {"id": number, "n_state": states, "n_relationship": relationships, "complete": True}
+        rows.append(graph.row | counts)
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["Prompt"])
+
+
+def _token_table(graphs: Sequence[PromptGraph], text: pa.Array) -> pa.Table:
+    prompt = np.concatenate([np.full(len(graph.forward.token_ids), n) for n, graph in enumerate(graphs)])
+    position = np.concatenate([np.arange(len(graph.forward.token_ids)) for graph in graphs])
+    token = np.concatenate([graph.forward.token_ids for graph in graphs])
+    columns = {
+        "id": pa.array(prompt * STATE_STRIDE + position, pa.int64()),
+        "prompt": pa.array(prompt, pa.int64()),
+        "position": pa.array(position, pa.int32()),
+        "text": text.take(pa.array(token)),
+        "token_id": pa.array(token, pa.int32()),
+    }
+    return pa.table(columns, schema=SCHEMAS["Token"])
+
+
+def _state_table(label: Label, parts: list[tuple[int, VectorGroup, Projection]], text: pa.Array) -> pa.Table:
+    schema = SCHEMAS[str(label)]
+    if not parts:
+        return schema.empty_table()
+    sizes = [len(group.local) for _, group, _ in parts]
+    prompt = np.repeat([number for number, _, _ in parts], sizes)
+    local = np.concatenate([group.local for _, group, _ in parts])
+    found = _concatenated([projection for _, _, projection in parts])
+    top = found.top_ids[:, :TOP_TOKENS]
+    columns = {
+        "id": pa.array(prompt * STATE_STRIDE + local, pa.int64()),
+        "prompt": pa.array(prompt, pa.int64()),
+        "kind": pa.array(np.repeat([str(group.kind) for _, group, _ in parts], sizes), pa.string()),
+        "layer": pa.array(np.repeat([group.layer for _, group, _ in parts], sizes), pa.int32()),
+        "position": pa.array(np.concatenate([group.position for _, group, _ in parts]), pa.int32()),
+        "norm": pa.array(np.concatenate([group.norm for _, group, _ in parts]), pa.float32()),
+        "entropy": pa.array(found.entropy, pa.float32()),
+        "top_token": text.take(pa.array(np.ascontiguousarray(top[:, 0]))),
+        "top_tokens": token_lists(top, text),
+        "top_probs": lists(found.top_probs[:, :TOP_TOKENS], pa.float32()),
+        "top_ids": lists(found.top_ids, pa.int32()),
+        "target_rank": pa.array(found.target_rank, pa.int32()),
+        "target_prob": pa.array(found.target_prob, pa.float32()),
+        "foil_rank": integers_or_null(found.foil_rank),
+        "foil_prob": floats_or_null(found.foil_prob),
+    }
+    for name in ("head", "source"):
+        if name in schema.names:
+            columns[name] = pa.array(np.concatenate([getattr(group, name) for _, group, _ in parts]), pa.int32())
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _relationship_table(name: str, parts: Iterable[tuple[int, list[Columns]]]) -> pa.Table:
+    schema, table = SCHEMAS[name], RELATIONSHIP_TABLE[name]
+    found = [(number, part) for number, columns in parts for part in columns]
+    if not found:
+        return schema.empty_table()
+    number = np.repeat([n for n, _ in found], [len(part["from"]) for _, part in found])
+    columns = {}
+    for field in schema:
+        if field.name not in found[0][1]:
+            columns[field.name] = pa.nulls(len(number), field.type)
+            continue
+        values = np.concatenate([part[field.name] for _, part in found])
+        if field.name in ("from", "to"):
+            values = _end_ids(values, number, table.source if field.name == "from" else table.target)
+        columns[field.name] = floats_or_null(values) if field.nullable else pa.array(values, field.type)
+    return pa.table(columns, schema=schema)
+
+
+def _end_ids(local: Array, number: Array, label: Label) -> Array:
+    """Ids of one end: neurons have theirs, prompts their number, all else a number within the prompt."""
+    if label is Label.NEURON:
+        return local
+    return number if label is Label.PROMPT else number * STATE_STRIDE + local
+
+
+def _concatenated(projections: list[Projection]) -> Projection:
+    names = [part.name for part in fields(Projection)]
+    return Projection(**{name: np.concatenate([getattr(p, name) for p in projections]) for name in names})
+
+
+def keep_neurons(flows: Flows, keep: str) -> None:
+    """Drop neuron relationships that the policy `keep` does not store: `full`, `top:K` or `mass:P`.
+
+    `top:K` keeps the K neurons with the largest |coefficient| of every matrix and position, `mass:P`
+    the smallest number of neurons whose |contribution| makes the share P of the matrix' total. A
+    neuron's ACTIVATES and WRITES stay or go together.
+    """
+    if keep == "full":
+        return
+    policy, value = keep.split(":")
+    writes = flows.tables[f"{Type.WRITES}_Neuron_State"]
+    activates = flows.tables[f"{Type.ACTIVATES}_State_Neuron"]
+    for number, part in enumerate(writes):
+        stays = part["rank"] <= int(value) if policy == "top" else _mass(part, float(value))
+        writes[number] = {name: values[stays] for name, values in part.items()}
+        activates[number] = {name: values[stays] for name, values in activates[number].items()}
+
+
+def _mass(part: Columns, share: float) -> Array:
+    stays = np.zeros(len(part["to"]), bool)
+    for state in np.unique(part["to"]):
+        rows = np.flatnonzero(part["to"] == state)
+        order = rows[np.argsort(-np.abs(part["contribution"][rows]), kind="stable")]
+        mass = np.cumsum(np.abs(part["contribution"][order]), dtype=np.float64)
+        needed = int(np.searchsorted(mass, share * mass[-1])) + 1
+        stays[order[:needed]] = True
+    return stays

@@ -1,0 +1,1 @@
+"""The way of the data: prompts, forward passes, decomposition, lens, shards, store."""

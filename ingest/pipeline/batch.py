@@ -1,0 +1,169 @@
+"""One batch: prepared prompts in, the tables of their graphs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+
+from ingest.architecture.decoder import Decoder, Forward
+from ingest.decompose.directions import Directions, directions
+from ingest.decompose.flows import flows
+from ingest.decompose.shape import GraphShape
+from ingest.decompose.vectors import VectorGroup, vectors
+from ingest.graph import PromptGraph, batch_tables, keep_neurons
+from ingest.lens.lens import LogitLens
+from ingest.lens.projection import Projection
+from ingest.neurons import TargetRanks
+from ingest.pipeline.prepare import Choices, Prepared
+from ingest.project import Asked, project_batch
+
+if TYPE_CHECKING:
+    from ingest.architecture.load import LoadedModel
+
+Array = np.ndarray
+
+
+@dataclass
+class Seconds:
+    """Wall time by stage."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to `stage`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - start
+
+
+@dataclass
+class Workshop:
+    """What every batch of a model needs, made once."""
+
+    model: LoadedModel
+    lens: LogitLens
+    ranks: TargetRanks
+    choices: Choices
+    threads: int
+    seconds: Seconds = field(default_factory=Seconds)
+
+    @property
+    def decoder(self) -> Decoder:
+        """The model's static part."""
+        return self.model.decoder
+
+
+def graph_tables(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, pa.Table]:
+    """The shard's tables of a batch of prompts, numbered in their order."""
+    with workshop.seconds.of("forward"):
+        forwards = workshop.model.capture([p.token_ids for p in prepared], [p.positions for p in prepared])
+    with workshop.seconds.of("decompose"):
+        shape = GraphShape.of(workshop.decoder, forwards[0])
+        asked = [_asked(p, forward) for p, forward in zip(prepared, forwards, strict=True)]
+        numberings = [shape.number(len(f.positions), len(f.token_ids)) for f in forwards]
+        groups = [list(vectors(f, workshop.decoder, shape, n)) for f, n in zip(forwards, numberings, strict=True)]
+    with workshop.seconds.of("lens"):
+        projections = project_batch(
+            workshop.lens, workshop.decoder, list(zip(groups, asked, strict=True)), workshop.threads
+        )
+    with workshop.seconds.of("neuron ranks"):
+        workshop.ranks.prepare(np.concatenate([a.target for a in asked]))
+    graphs = []
+    with workshop.seconds.of("decompose"):
+        for index, prompt in enumerate(prepared):
+            graphs.append(
+                _graph(workshop, prompt, forwards[index], shape, groups[index], projections[index], asked[index])
+            )
+    with workshop.seconds.of("tables"):
+        return batch_tables(graphs, workshop.model.tokenizer.labels)
+
+
+def _asked(prompt: Prepared, forward: Forward) -> Asked:
+    """Target and foil at every query position: the next token of the prompt, and at its end the target."""
+    following = np.append(forward.token_ids[1:], -1)
+    target = following[forward.positions].astype(np.int64)
+    foil = np.full(len(target), -1, np.int64)
+    at_end = forward.positions == len(forward.token_ids) - 1
+    target[at_end] = prompt.target_id if prompt.target_id >= 0 else forward.logits[at_end].argmax(-1)
+    foil[at_end] = prompt.foil_id
+    return Asked(target, foil)
+
+
+def _graph(
+    workshop: Workshop,
+    prompt: Prepared,
+    forward: Forward,
+    shape: GraphShape,
+    groups: Sequence[VectorGroup],
+    projections: Sequence[Projection],
+    asked: Asked,
+) -> PromptGraph:
+    numbering = shape.number(len(forward.positions), len(forward.token_ids))
+    target = directions(workshop.decoder, forward, asked.target)
+    foil = directions(workshop.decoder, forward, asked.foil)
+    found = flows(workshop.decoder, forward, shape, numbering, workshop.ranks, asked.target, target, foil)
+    keep_neurons(found, workshop.choices.keep)
+    row = _prompt_row(workshop, prompt, forward, asked, target, foil)
+    return PromptGraph(row, forward, groups, projections, found)
+
+
+def _prompt_row(
+    workshop: Workshop, prompt: Prepared, forward: Forward, asked: Asked, target: Directions, foil: Directions
+) -> dict[str, object]:
+    """The Prompt's columns, as of its last query position."""
+    label = workshop.model.tokenizer.label
+    logits = forward.logits[-1].astype(np.float64)
+    probabilities = _softmax(logits)
+    target_id, foil_id, predicted_id = int(asked.target[-1]), int(asked.foil[-1]), int(logits.argmax())
+    source = prompt.source
+    row: dict[str, object] = {
+        "key": prompt.key,
+        "model": workshop.decoder.fingerprint,
+        "text": source.text,
+        **{name: getattr(source, name) for name in ("dataset", "group", "pair", "role")},
+        "n_tokens": len(prompt.token_ids),
+        "target": label(target_id),
+        "target_id": target_id,
+        "predicted": label(predicted_id),
+        "predicted_id": predicted_id,
+        "predicted_prob": float(probabilities[predicted_id]),
+        "target_prob": float(probabilities[target_id]),
+        "target_rank": 1 + int((logits > logits[target_id]).sum()),
+        "correct": predicted_id == target_id,
+        "target_logit": float(target.logit[-1]),
+        "target_constant": float(target.constant[-1]),
+        "lens": workshop.choices.lens,
+        "positions": workshop.choices.positions,
+        "keep": workshop.choices.keep,
+        "bos": prompt.bos,
+        "note": prompt.note,
+    }
+    if foil_id >= 0:
+        row |= {"foil": label(foil_id), "foil_id": foil_id}
+        row |= {"foil_logit": float(foil.logit[-1]), "foil_constant": float(foil.constant[-1])}
+    return row
+
+
+def _softmax(logits: Float[Array, " vocab"]) -> Float[Array, " vocab"]:
+    exponentials: Array = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
+def batch_size(n_state: int) -> int:
+    """How many prompts of `n_state` vectors one batch holds: at most 64, at most about half a million vectors."""
+    return max(1, min(64, 500_000 // max(n_state, 1)))
+
+
+def by_length(prepared: Sequence[Prepared]) -> Int[Array, " n"]:
+    """An order of prompts that puts equal lengths together, so that little is padded."""
+    return np.argsort([len(p.token_ids) for p in prepared], kind="stable")

@@ -1,0 +1,102 @@
+"""Prompts made ready for the model: tokens, target, foil and key, or the reason why not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowatlas.vocabulary import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from ingest.architecture.load import LoadedModel
+    from ingest.prompts import PromptInput
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What an ingest stores: `positions` (`last`, `all`, or a list such as `0,3`), `keep`, `lens`."""
+
+    positions: str = "last"
+    keep: str = "full"
+    lens: str = "circuit"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A prompt that is not ingested, and why."""
+
+    where: str
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prompt with its tokens. `target_id` and `foil_id` are -1 where none was given."""
+
+    key: str
+    source: PromptInput
+    token_ids: list[int]
+    bos: bool
+    positions: list[int]
+    target_id: int
+    foil_id: int
+    note: str | None
+
+
+def prompt_key(model: str, source: PromptInput, choices: Choices) -> str:
+    """Content hash of everything that decides what is stored for a prompt."""
+    parts = [
+        SCHEMA_VERSION, model, source.text, source.target, source.foil,
+        choices.lens, choices.positions, choices.keep,
+    ]  # fmt: skip
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def prepare(source: PromptInput, model: LoadedModel, choices: Choices) -> Prepared | Refused:
+    """Tokenize a prompt and its target and foil; refuse it with the reason where that cannot be done."""
+    if not source.text.strip():
+        return Refused(source.where, source.text, "the prompt is empty")
+    token_ids, bos = model.tokenizer.encode(source.text)
+    if not token_ids:
+        return Refused(source.where, source.text, "the tokenizer makes no token of it")
+    if len(token_ids) > model.decoder.n_context:
+        length = f"it has {len(token_ids):,} tokens; {model.decoder.name} takes at most {model.decoder.n_context:,}"
+        return Refused(source.where, source.text, length)
+    notes: list[str] = []
+    ids = []
+    for role, text in (("target", source.target), ("foil", source.foil)):
+        found = _first_token(model, source.text, text)
+        if found is None:
+            return Refused(source.where, source.text, f"the tokenizer cannot make the {role} {text!r}")
+        token, count = found
+        if count > 1:
+            label = model.tokenizer.label(token)
+            notes.append(f"the {role} {text!r} is {count} tokens; {label!r}, the first, stands for it")
+        ids.append(token)
+    try:
+        positions = query_positions(choices.positions, len(token_ids))
+    except ValueError as error:
+        return Refused(source.where, source.text, str(error))
+    key = prompt_key(model.decoder.fingerprint, source, choices)
+    return Prepared(key, source, token_ids, bos, positions, ids[0], ids[1], "; ".join(notes) or None)
+
+
+def _first_token(model: LoadedModel, prompt: str, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return -1, 0
+    return model.tokenizer.token_after(prompt, text)
+
+
+def query_positions(positions: str, n_tokens: int) -> list[int]:
+    """The query positions that `positions` means for a prompt. Raises ValueError with the reason."""
+    if positions == "last":
+        return [n_tokens - 1]
+    if positions == "all":
+        return list(range(n_tokens))
+    wanted = sorted({int(part) if int(part) >= 0 else n_tokens + int(part) for part in positions.split(",")})
+    if wanted[0] < 0 or wanted[-1] >= n_tokens:
+        raise ValueError(f"it has {n_tokens} tokens; positions {positions} are not all among them")
+    return wanted

@@ -1,0 +1,215 @@
+"""An ingest from beginning to end: what is already there, what is new, batch after batch into the store."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from flowatlas.errors import InputError
+from flowatlas.shards import Shard, remove_unfinished, shards, write_shard
+from flowatlas.stores.base import Store
+from ingest.lens.lens import LogitLens
+from ingest.neurons import TargetRanks
+from ingest.neurons.table import model_table, neuron_table
+from ingest.pipeline.batch import Seconds, Workshop, batch_size, by_length, graph_tables
+from ingest.pipeline.prepare import Choices, Prepared, Refused, prepare
+
+if TYPE_CHECKING:
+    from ingest.architecture.load import LoadedModel
+    from ingest.prompts import Broken, PromptInput
+
+log = logging.getLogger(__name__)
+
+SHARD_PROMPTS = 128
+"""Prompts a shard and a write to the store: the embedded store's cost goes with the number of writes."""
+
+
+@dataclass
+class Report:
+    """What an ingest did."""
+
+    model: str
+    store: str
+    prompts: int = 0
+    already_there: int = 0
+    states: int = 0
+    relationships: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    total_seconds: float = 0.0
+    bytes: int = 0
+    interrupted: bool = False
+
+
+class Progress(Protocol):
+    """Told how far the ingest is."""
+
+    def __call__(self, report: Report) -> None: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where an ingest writes, and how."""
+
+    store: Store
+    shards: Path
+    choices: Choices = Choices()
+    strict: bool = False
+    threads: int = 1
+    cache: Path | None = None
+    stop: Callable[[], bool] = lambda: False
+
+
+def ingest(
+    inputs: Iterable[PromptInput | Broken], model: LoadedModel, job: Job, progress: Progress | None = None
+) -> Report:
+    """Ingest every prompt that the store does not have. A prompt that fails does not stop the others.
+
+    Whole shards that an earlier run left are loaded instead of computed again. Raises InputError for
+    the first broken or refused prompt where `job.strict`, and when no prompt at all was usable.
+    """
+    started = time.perf_counter()
+    tell = progress or (lambda report: None)
+    report = Report(model.decoder.name, job.store.uri)
+    job.shards.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(job.shards)
+    workshop = _workshop(model, job)
+    _ensure_model(workshop, job)
+    have = set(job.store.prompt_keys())
+    on_disk = _keys_on_disk(job.shards, model.decoder.fingerprint)
+    for window in _windows(_usable(inputs, model, job, report)):
+        new = _without_known(window, have, report)
+        fresh = _load_finished(new, on_disk, job, report)
+        for shard in _computed(workshop, fresh, job, report):
+            _store(shard, job, workshop.seconds, report)
+            tell(report)
+        have.update(p.key for p in new)
+        tell(report)
+        if job.stop():
+            report.interrupted = True
+            break
+    report.seconds = workshop.seconds.stages
+    report.total_seconds = time.perf_counter() - started
+    _refuse_nothing(report)
+    return report
+
+
+def _workshop(model: LoadedModel, job: Job) -> Workshop:
+    lens = LogitLens.of(model.decoder)
+    return Workshop(model, lens, TargetRanks(model.decoder, lens, job.cache), job.choices, job.threads, Seconds())
+
+
+def _ensure_model(workshop: Workshop, job: Job) -> None:
+    """The model and its neurons, projected once, are in the store before any prompt of it."""
+    fingerprint = workshop.decoder.fingerprint
+    found = [s for s in shards(job.shards) if s.manifest.kind == "model" and s.manifest.model == fingerprint]
+    if not found:
+        with workshop.seconds.of("static neurons"):
+            neurons = neuron_table(workshop.decoder, workshop.lens, workshop.model.tokenizer.labels)
+            tables = {"Model": model_table(workshop.decoder, workshop.choices.lens), "Neuron": neurons}
+            found = [write_shard(job.shards, "model", tables)]
+    if fingerprint not in job.store.model_ids():
+        with workshop.seconds.of("store"):
+            job.store.write(found[0])
+
+
+def _keys_on_disk(directory: Path, fingerprint: str) -> dict[str, Shard]:
+    mine = (s for s in shards(directory) if s.manifest.kind == "prompts" and s.manifest.model == fingerprint)
+    return {key: shard for shard in mine for key in shard.manifest.prompts}
+
+
+def _usable(
+    inputs: Iterable[PromptInput | Broken], model: LoadedModel, job: Job, report: Report
+) -> Iterator[Prepared]:
+    """Prepared prompts; the others go to the report (or stop the ingest, where strict)."""
+    from ingest.prompts import Broken
+
+    for source in inputs:
+        if isinstance(source, Broken):
+            prepared: Prepared | Refused = Refused(source.where, "", source.reason)
+        else:
+            prepared = prepare(source, model, job.choices)
+        if isinstance(prepared, Refused):
+            if job.strict:
+                raise InputError(f"{prepared.where}: {prepared.reason}.", next_step="Mend it, or leave --strict out.")
+            report.refused.append(prepared)
+            continue
+        if prepared.note:
+            report.notes.append(f"{prepared.source.where}: {prepared.note}")
+        yield prepared
+
+
+def _windows(prepared: Iterator[Prepared]) -> Iterator[list[Prepared]]:
+    while window := list(islice(prepared, SHARD_PROMPTS)):
+        yield window
+
+
+def _without_known(window: list[Prepared], have: set[str], report: Report) -> list[Prepared]:
+    """Prompts that are new to the store, each once."""
+    new: dict[str, Prepared] = {}
+    for prompt in window:
+        if prompt.key in have or prompt.key in new:
+            report.already_there += 1
+        else:
+            new[prompt.key] = prompt
+    return list(new.values())
+
+
+def _load_finished(new: list[Prepared], on_disk: dict[str, Shard], job: Job, report: Report) -> list[Prepared]:
+    """Load prompts whose shard an earlier run finished; what is left must be computed."""
+    for path in sorted({on_disk[p.key].path for p in new if p.key in on_disk}):
+        wanted = frozenset(p.key for p in new)
+        written = job.store.write(Shard(path), only=wanted)
+        report.prompts += written.prompts
+        report.states += written.states
+        report.relationships += written.relationships
+    return [p for p in new if p.key not in on_disk]
+
+
+def _computed(workshop: Workshop, prepared: list[Prepared], job: Job, report: Report) -> Iterator[Shard]:
+    """Shards of the prompts in `prepared`, computed batch by batch."""
+    if not prepared:
+        return
+    size = batch_size(_states(workshop, prepared))
+    order = [prepared[i] for i in by_length(prepared)]
+    for start in range(0, len(order), size):
+        batch = sorted(order[start : start + size], key=prepared.index)
+        tables = graph_tables(workshop, batch)
+        with workshop.seconds.of("shards"):
+            yield write_shard(job.shards, "prompts", tables)
+
+
+def _states(workshop: Workshop, prepared: list[Prepared]) -> int:
+    """About how many vectors the longest of `prepared` has."""
+    decoder = workshop.decoder
+    longest = max(prepared, key=lambda p: len(p.token_ids))
+    by_head = 2 * (len(longest.token_ids) + len(longest.positions))
+    return decoder.n_layer * (decoder.n_head * by_head + 12 * len(longest.positions))
+
+
+def _store(shard: Shard, job: Job, seconds: Seconds, report: Report) -> None:
+    with seconds.of("store"):
+        written = job.store.write(shard)
+    report.prompts += written.prompts
+    report.states += written.states
+    report.relationships += written.relationships
+    report.bytes += sum(file.bytes for file in shard.manifest.tables.values())
+
+
+def _refuse_nothing(report: Report) -> None:
+    """An ingest in which no prompt was usable has failed."""
+    if report.prompts or report.already_there or report.interrupted:
+        return
+    if report.refused:
+        first = report.refused[0]
+        raise InputError(
+            f"None of the {len(report.refused)} prompts could be ingested.",
+            known=f"The first: {first.where}: {first.reason}.",
+        )
+    raise InputError("There was no prompt to ingest.")

@@ -1,0 +1,116 @@
+"""All vectors of a batch through the lens: the same circuit's rows of all prompts together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Int
+
+from flowatlas.vocabulary import Kind
+from ingest.architecture.decoder import Decoder
+from ingest.decompose.vectors import VectorGroup, circuit
+from ingest.lens.lens import LogitLens
+from ingest.lens.projection import Projection
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Target and foil (ids, -1 = none) of a prompt: at each query position, and for its memory."""
+
+    target: Int[Array, " P"]
+    foil: Int[Array, " P"]
+
+    def rows(self, group: VectorGroup) -> Int[Array, "n 2"]:
+        """Target and foil of every row of `group`.
+
+        Keys and values may be read from several positions: they are asked for the last one's tokens.
+        """
+        if group.kind in (Kind.KEY, Kind.VALUE):
+            return np.tile([self.target[-1], self.foil[-1]], (len(group.local), 1))
+        pairs = np.stack([self.target, self.foil], axis=1)
+        return np.tile(pairs, (len(group.local) // len(pairs), 1))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Rows that share one way to the residual, and where their projections go."""
+
+    rows: Array
+    tokens: Int[Array, "n 2"]
+    destinations: list[tuple[int, int, slice]]
+    project: Callable[[Array, Array], Projection]
+
+
+def project_batch(
+    lens: LogitLens, decoder: Decoder, batch: Sequence[tuple[Sequence[VectorGroup], Asked]], threads: int = 1
+) -> list[list[Projection]]:
+    """Projections of every vector group of every prompt, in the same order."""
+    parts: list[list[dict[int, Projection]]] = [[{} for _ in groups] for groups, _ in batch]
+    jobs = _jobs(lens, decoder, batch)
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        for job, projection in pool.map(lambda job: (job, job.project(job.rows, job.tokens)), jobs):
+            start = 0
+            for prompt, group, where in job.destinations:
+                n = where.stop - where.start
+                parts[prompt][group][where.start] = _slice(projection, slice(start, start + n))
+                start += n
+    return [[_join(found) for found in prompt] for prompt in parts]
+
+
+def _jobs(lens: LogitLens, decoder: Decoder, batch: Sequence[tuple[Sequence[VectorGroup], Asked]]) -> Iterator[_Job]:
+    wide: list[tuple[int, int]] = []
+    by_head: defaultdict[tuple[int, Kind], list[tuple[int, int]]] = defaultdict(list)
+    for prompt, (groups, _) in enumerate(batch):
+        for number, group in enumerate(groups):
+            if group.rows.ndim == 2:
+                wide.append((prompt, number))
+            else:
+                by_head[group.layer, group.kind].append((prompt, number))
+    for (layer, kind), members in by_head.items():
+        weights = decoder.layer(layer)
+        for head in range(decoder.n_head):
+            matrix = circuit(weights, kind, head)
+            name = f"{kind}-{layer}-{head}" if kind is not Kind.HEAD else f"{Kind.VALUE}-{layer}-{head}"
+
+            def through(rows: Array, tokens: Array, matrix: Array = matrix, name: str = name) -> Projection:
+                return lens.project_through(rows, np.ascontiguousarray(matrix), tokens, name=name)
+
+            yield _job(batch, members, head, through)
+    if wide:
+        yield _job(batch, wide, None, lens.project)
+
+
+def _job(
+    batch: Sequence[tuple[Sequence[VectorGroup], Asked]],
+    members: list[tuple[int, int]],
+    head: int | None,
+    project: Callable[[Array, Array], Projection],
+) -> _Job:
+    rows, tokens, destinations = [], [], []
+    for prompt, number in members:
+        groups, asked = batch[prompt]
+        group = groups[number]
+        size = len(group.local) if head is None else group.rows.shape[1]
+        where = slice(0, size) if head is None else slice(head * size, (head + 1) * size)
+        rows.append(group.rows if head is None else group.rows[head])
+        tokens.append(asked.rows(group)[where])
+        destinations.append((prompt, number, where))
+    return _Job(np.concatenate(rows), np.concatenate(tokens), destinations, project)
+
+
+def _slice(projection: Projection, where: slice) -> Projection:
+    return Projection(**{part.name: getattr(projection, part.name)[where] for part in fields(Projection)})
+
+
+def _join(parts: dict[int, Projection]) -> Projection:
+    ordered = [parts[start] for start in sorted(parts)]
+    if len(ordered) == 1:
+        return ordered[0]
+    names = [part.name for part in fields(Projection)]
+    return Projection(**{name: np.concatenate([getattr(part, name) for part in ordered]) for name in names})
