@@ -24,3 +24,16 @@ class Projection:
     target_prob: Float[Array, " n"]
     foil_rank: Int[Array, " n"]
     foil_prob: Float[Array, " n"]
+
+
+@dataclass(frozen=True)
+class StaticProjection:
+    """Projections of n vectors and of their negatives (neurons: a coefficient may have either sign).
+
+    `bottom_ids` are the top ids of the negatives.
+    """
+
+    entropy: Float[Array, " n"]
+    top_ids: Int[Array, "n k"]
+    top_probs: Float[Array, "n t"]
+    bottom_ids: Int[Array, "n k"]

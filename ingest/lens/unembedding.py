@@ -1,0 +1,132 @@
+"""The model's last step, LL(x) = softmax(softcap(logit_scale * (norm_f(x) U + b))), made ready to be run.
+
+Everything that is linear after the norm's scale is folded into one matrix per *circuit*, a linear
+map W from the rows to the residual (identity for full vectors, a head's W_O slice, a head's QK
+product). With x = v W and a frozen scale 1/sigma, logits = [v / sigma, 1] @ [W' ; constant], where
+W' = centred(W) * weight @ U and sigma^2 = v G v^T + eps with G = centred(W) centred(W)^T / d.
+So a head's vectors of d_head numbers never become vectors of d_model numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from flowatlas.errors import ModelError
+from ingest.architecture.decoder import Norm
+
+Array = np.ndarray
+
+TOLERANCE = 6e-7
+"""Logits closer than this times the lengths of the vectors multiplied are decided in float64."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What takes rows of d_in numbers to logits: `matrix` (d_in + 1, V), the constant logits last.
+
+    `gram` (d_in, d_in) gives sigma^2, None without a norm. `lengths` (d_in,) are the lengths of the
+    rows of W', from which the rounding of a logit is estimated.
+    """
+
+    matrix: Float[Array, "d_in_1 V"]
+    gram: Float[Array, "d_in d_in"] | None
+    lengths: Float[Array, " d_in"]
+
+
+class Unembedding:
+    """The final norm and the unembedding of a model, in float32 for speed and float64 for doubt.
+
+    Raises ModelError when a weight is not finite or shapes do not fit.
+    """
+
+    def __init__(
+        self,
+        final_norm: Norm | None,
+        unembedding: Float[Array, "d V"],
+        bias: Float[Array, " V"] | None,
+        logit_scale: float,
+        softcap: float | None,
+    ) -> None:
+        self.d_model, self.vocabulary = unembedding.shape
+        self.norm = final_norm
+        self.logit_scale = logit_scale
+        self.softcap = softcap or 0.0
+        self.vectors = np.ascontiguousarray(unembedding.T, dtype=np.float32)
+        self.bias = np.zeros(self.vocabulary) if bias is None else bias.astype(np.float64) * logit_scale
+        self.weight = np.full(self.d_model, logit_scale)
+        self.constant = np.zeros(self.d_model)
+        if final_norm is not None:
+            self.weight = self.weight * final_norm.weight.astype(np.float64)
+            if final_norm.bias is not None:
+                self.constant = logit_scale * final_norm.bias.astype(np.float64)
+        self._check()
+        self.direct = self._direct()
+        self._length = float(np.sqrt((self.vectors.astype(np.float32) ** 2).sum(1).max()))
+
+    def _check(self) -> None:
+        if self.bias.shape != (self.vocabulary,) or self.weight.shape != (self.d_model,):
+            raise ModelError(
+                "The final norm or the unembedding's bias does not fit the unembedding.",
+                known=f"The unembedding has {self.d_model} rows and {self.vocabulary} columns.",
+            )
+        for name, part in (("unembedding", self.vectors), ("bias", self.bias), ("norm", self.weight), ("norm's bias", self.constant)):
+            if not np.isfinite(part).all():
+                raise ModelError(
+                    f"The final {name} of the model has values that are not finite (NaN or infinite).",
+                    next_step="Check the weights file: it may be damaged or trained to divergence.",
+                )
+
+    def _direct(self) -> Factor:
+        """The factor of whole vectors after the norm's scale and weight (d_in = d_model).
+
+        Softmax does not see what all logits have in common, so the mean unembedding vector is taken
+        off: models have large common offsets, which would cost float32 its last digits. A softcap
+        does see them.
+        """
+        matrix = np.empty((self.d_model + 1, self.vocabulary), np.float32)
+        mean = np.zeros(self.d_model) if self.softcap else self.vectors.mean(0, dtype=np.float64)
+        np.subtract(self.vectors.T, mean[:, None], out=matrix[:-1], casting="same_kind")
+        shared = 0.0 if self.softcap else self.bias.mean()
+        matrix[-1] = self.bias - shared
+        return Factor(matrix, None, np.ones(self.d_model))
+
+    def centred(self, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """Float64 rows as the norm centres them."""
+        wide = rows.astype(np.float64)
+        return wide if self.norm is None else self.norm.centred(wide)
+
+    def normalized(self, rows: Float[Array, "n d"], sign: float = 1.0) -> Float[Array, "n d"]:
+        """What the unembedding multiplies, in float64: norm_f(sign * rows) * logit_scale."""
+        centred = self.centred(rows)
+        scale = 1.0 if self.norm is None else 1.0 / np.sqrt((centred**2).mean(-1, keepdims=True) + self.norm.eps)
+        normalized: Array = centred * (sign * scale) * self.weight + self.constant
+        return normalized
+
+    def factor(self, circuit: Float[Array, "d_in d"]) -> Factor:
+        """Fold a circuit with the norm and the unembedding (one GEMM of d_in x d x V)."""
+        centred = self.centred(circuit)
+        folded = centred * self.weight
+        matrix = np.empty((len(circuit) + 1, self.vocabulary), np.float32)
+        stacked = np.vstack([folded, self.constant]).astype(np.float32)
+        np.matmul(stacked, self.direct.matrix[:-1], out=matrix)
+        matrix[-1] += self.direct.matrix[-1]
+        gram = None if self.norm is None else centred @ centred.T / self.d_model
+        return Factor(matrix, gram, np.sqrt((folded**2).sum(1)))
+
+    def scaled(self, rows: Float[Array, "n d_in"], factor: Factor) -> Float[Array, "n d_in"]:
+        """rows / sigma in float64."""
+        wide = rows.astype(np.float64)
+        if factor.gram is None or self.norm is None:
+            return wide
+        variance = np.einsum("ni,ij,nj->n", wide, factor.gram, wide, optimize=True)
+        scaled: Array = wide / np.sqrt(np.maximum(variance, 0.0) + self.norm.eps)[:, None]
+        return scaled
+
+    def tolerance(self, scaled: Float[Array, "n d_in"], factor: Factor) -> Float[Array, " n"]:
+        """How far apart two float32 logits of a row must be for their order to be certain."""
+        length = np.sqrt((scaled**2) @ (factor.lengths**2) + (self.constant**2).sum())
+        tolerance: Array = (TOLERANCE * (length * self._length + np.abs(self.bias).max())).astype(np.float32)
+        return tolerance
