@@ -1,0 +1,221 @@
+"""The embedded store (Ladybug): one file, nothing to start, one writer and any number of readers."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import ladybug
+import pyarrow as pa
+
+from flowatlas import __version__
+from flowatlas.errors import SchemaVersionError, StoreError
+from flowatlas.settings import settings
+from flowatlas.shards import Shard, renumber
+from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
+from flowatlas.stores.cypher_text import parameters_in, with_numbers
+from flowatlas.stores.ladybug_files import lock_file, log_file, open_files
+from flowatlas.stores.ladybug_questions import Questions
+from flowatlas.stores.ladybug_reader import Reader, run
+from flowatlas.stores.ladybug_schema import META, copy_node, copy_relationship, ddl
+from flowatlas.stores.shard_rows import counts, missing_model, new_prompts
+from flowatlas.stores.writer_lock import WriterLock
+from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, SCHEMA_VERSION, Label
+
+log = logging.getLogger(__name__)
+
+_OF_A_PROMPT: Final = tuple(
+    table.name for table in NODE_TABLES if table.label not in (Label.MODEL, Label.NEURON, Label.PROMPT)
+)
+
+
+class LadybugStore(Store):
+    """A store in the file `path`.
+
+    `mode="write"` creates it when it is not there and locks out other writers until `close`.
+    Raises StoreError, StoreBusyError, SchemaVersionError.
+    """
+
+    dialect = "ladybug"
+
+    def __init__(self, path: Path, *, mode: Literal["read", "write"] = "read") -> None:
+        self.path = path
+        self.uri = str(path)
+        self._buffer_mb = settings().ladybug_buffer_mb
+        self._lock: WriterLock | None = None
+        self._database: ladybug.Database | None = None
+        self._reader: Reader | None = None
+        self._questions = Questions(path)
+        if mode == "write":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = WriterLock(lock_file(path), self.uri)
+        elif not path.exists():
+            raise StoreError(
+                f"There is no store at {path}.",
+                next_step="Make one with flowatlas ingest PROMPTS, or name another with --store.",
+            )
+        try:
+            if mode == "write" and not path.exists():
+                _create(path, self._buffer_mb)
+            self._open()
+            self._check_version()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, text: str, parameters: Mapping[str, Parameter] | None = None) -> pa.Table:
+        """Rows of a trusted query; parameters that the text does not use are ignored."""
+        used = parameters_in(text)
+        text, left = with_numbers(text, {k: v for k, v in (parameters or {}).items() if k in used})
+        if self._reader is not None:
+            return self._reader.read(text, left)
+        return run(self._open_database(), text, left)
+
+    def ask(self, text: str, parameters: Mapping[str, Parameter] | None = None, limits: Limits | None = None) -> Answer:
+        """Rows of a person's query, run by a process of its own that only reads and can be killed."""
+        return self._questions.ask(text, dict(parameters or {}), limits or Limits())
+
+    def write(self, shard: Shard, *, only: frozenset[str] | None = None) -> Written:
+        """Add a shard in one transaction; prompts that are there already are skipped."""
+        self._writable()
+        shard.check()
+        models = self.model_ids()
+        if shard.manifest.kind == "model":
+            if shard.manifest.model not in models:
+                self._copy({name: shard.table(name) for name in shard.manifest.tables})
+            return Written(0, 0, 0, 0)
+        if shard.manifest.model not in models:
+            raise missing_model(shard)
+        new = new_prompts(shard, self.prompt_keys(), self._next_prompt(), only)
+        wanted = set(shard.manifest.prompts) if only is None else only.intersection(shard.manifest.prompts)
+        skipped = len(wanted) - len(new)
+        if not new:
+            return Written(0, skipped, 0, 0)
+        tables = renumber({name: shard.table(name) for name in shard.manifest.tables}, new)
+        self._copy(tables)
+        states, relationships = counts(tables)
+        return Written(len(new), skipped, states, relationships)
+
+    def delete(self, prompts: Sequence[int]) -> int:
+        """Delete prompts and all that is theirs in one transaction."""
+        self._writable()
+        known = set(self.read("MATCH (p:Prompt) RETURN p.id AS id")["id"].to_pylist())
+        chosen = sorted(known.intersection(prompts))
+        if not chosen:
+            return 0
+        with self._transaction() as connection:
+            for name in _OF_A_PROMPT:
+                connection.execute(f"MATCH (n:`{name}`) WHERE n.prompt IN {chosen} DETACH DELETE n")
+            connection.execute(f"MATCH (p:Prompt) WHERE p.id IN {chosen} DETACH DELETE p")
+        self._reopen()
+        return len(chosen)
+
+    def close(self) -> None:
+        """Let go of the files and of the writer's lock."""
+        self._questions.close()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _open(self) -> None:
+        if self._lock is None:
+            self._reader = Reader(self.path, self._buffer_mb)
+        else:
+            self._database = open_files(self.path, read_only=False, buffer_mb=self._buffer_mb)
+
+    def _reopen(self) -> None:
+        """Close and open again: what a COPY leaks is freed, and the log goes into the file."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        self._open()
+
+    def _open_database(self) -> ladybug.Database:
+        if self._database is None:
+            raise StoreError(f"The store {self.uri} is closed.")
+        return self._database
+
+    def _writable(self) -> None:
+        if self._lock is None:
+            raise StoreError(f"{self.uri} is open for reading only.", next_step='Open it with mode="write".')
+
+    def _check_version(self) -> None:
+        tables = self.read("CALL show_tables() RETURN name")["name"].to_pylist()
+        if META not in tables:
+            raise StoreError(
+                f"{self.uri} is a graph database, but not one of flowatlas.",
+                known=f"It has the tables {', '.join(sorted(tables)) or '(none)'}.",
+                next_step="Give another path with --store.",
+            )
+        found = self.read(f"MATCH (m:{META}) WHERE m.key = 'schema_version' RETURN m.value AS value")
+        version = found["value"][0].as_py() if found.num_rows else "unknown"
+        if version != str(SCHEMA_VERSION):
+            raise SchemaVersionError(
+                f"The store {self.uri} was written with schema version {version}.",
+                known=f"This flowatlas {__version__} reads version {SCHEMA_VERSION}.",
+                next_step="Ingest its prompts again into a new store.",
+            )
+
+    def _next_prompt(self) -> int:
+        highest = self.read("MATCH (p:Prompt) RETURN max(p.id) AS id")["id"][0].as_py()
+        return 0 if highest is None else int(highest) + 1
+
+    def _copy(self, tables: Mapping[str, pa.Table]) -> None:
+        """Nodes, then relationships, in one transaction."""
+        filled = {name: table for name, table in tables.items() if table.num_rows}
+        with self._transaction() as connection:
+            for node in NODE_TABLES:
+                if node.name in filled:
+                    connection.execute(copy_node(node.name), {"rows": filled[node.name]})
+            for relationship in RELATIONSHIP_TABLES:
+                if relationship.name in filled:
+                    statement = copy_relationship(relationship)
+                    connection.execute(statement, {"rows": filled[relationship.name]})
+        self._reopen()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[ladybug.Connection]:
+        """A transaction that commits when the block ends well. Raises StoreError, with nothing written."""
+        connection = ladybug.Connection(self._open_database())
+        try:
+            connection.execute("BEGIN TRANSACTION")
+            yield connection
+            connection.execute("COMMIT")
+        except RuntimeError as error:
+            connection.close()
+            # Opened again, the database is at its last commit, whatever state the failure left.
+            self._reopen()
+            raise StoreError(
+                f"Writing to {self.uri} failed; nothing of this batch was kept.",
+                known=str(error).splitlines()[0],
+                next_step="Check the space on the disk and run the same command again: it goes on where it stopped.",
+            ) from error
+        connection.close()
+
+
+def _create(path: Path, buffer_mb: int) -> None:
+    """Make an empty store under a temporary name and rename it: it exists whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        database = open_files(temporary, read_only=False, buffer_mb=buffer_mb)
+        connection = ladybug.Connection(database)
+        for statement in ddl():
+            connection.execute(statement)
+        for key, value in (("schema_version", str(SCHEMA_VERSION)), ("flowatlas", __version__)):
+            connection.execute(f"CREATE (:{META} {{key: $key, value: $value}})", {"key": key, "value": value})
+        connection.close()
+        database.close()
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+        log_file(temporary).unlink(missing_ok=True)

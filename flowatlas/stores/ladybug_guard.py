@@ -1,0 +1,60 @@
+"""What a person's query to the embedded store may be: one statement that only reads its graph.
+
+Two looks before it runs: at the text (statements that reach out do so while they are still being
+bound, so the database must not see them at all) and at the operators of the plan.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from flowatlas.errors import QueryError
+from flowatlas.stores.cypher_text import pieces
+
+READING: Final = "A question may MATCH, UNWIND, WITH, UNION and RETURN; it cannot write, call procedures or read files."
+
+_FORBIDDEN: Final = (
+    "ALTER ANALYZE ATTACH BEGIN CALL CHECKPOINT COMMENT COMMIT COPY CREATE DELETE DETACH DROP EXPLAIN EXPORT FORCE "
+    "FOREACH IMPORT INSTALL LOAD MERGE PROFILE PROJECT_GRAPH REMOVE ROLLBACK SET UNINSTALL UPDATE USE"
+).split()
+_WORD: Final = re.compile(rf"(?<![A-Za-z_.:])({'|'.join(_FORBIDDEN)})(?![A-Za-z0-9_])", re.IGNORECASE)
+
+_OPERATOR: Final = re.compile(r"│\s+([A-Z][A-Z_]+)\[\d+\]\s+│")
+ALLOWED_OPERATORS: Final = frozenset(
+    "AGGREGATE AGGREGATE_FINALIZE AGGREGATE_SCAN COUNT_REL_TABLE CROSS_PRODUCT DUMMY_SCAN EMPTY_RESULT "
+    "EXPRESSIONS_SCAN FILTER FLATTEN HASH_JOIN_BUILD HASH_JOIN_PROBE INDEX_LOOKUP INTERSECT INTERSECT_BUILD LIMIT "
+    "MULTIPLICITY_REDUCER ORDER_BY ORDER_BY_MERGE ORDER_BY_SCAN PATH_PROPERTY_PROBE PRIMARY_KEY_SCAN "
+    "PRIMARY_KEY_SCAN_NODE_TABLE PROJECTION QUERY_PRIMARY_KEY_LOOKUP RECURSIVE_EXTEND RESULT_COLLECTOR SCAN_NODE_TABLE SCAN_REL_TABLE "
+    "SEMI_MASKER SKIP TABLE_FUNCTION_CALL TOP_K TOP_K_SCAN UNION_ALL_SCAN UNWIND".split()
+)
+_FUNCTION: Final = re.compile(r"│\s+Function: (\w+)")
+_OWN_ROWS: Final = "READ_FTABLE"
+"""The one table function that is no call of the person's: it reads rows that the query itself made."""
+
+
+def check_text(text: str) -> None:
+    """Refuse text with more than one statement or with a word that does more than read. Raises QueryError."""
+    code = " ".join(part for kind, part in pieces(text) if kind == "code")
+    if ";" in code.rstrip().removesuffix(";"):
+        raise QueryError("One statement at a time: there is a ';' inside the query.")
+    found = _WORD.search(code)
+    if found:
+        raise QueryError(
+            f"{found[1].upper()} is not allowed in a question.",
+            known=READING,
+            next_step=f"A name of yours that reads like it goes into backticks: `{found[1]}`.",
+        )
+    if not code.strip():
+        raise QueryError("The query is empty.")
+
+
+def check_plan(plan: str) -> None:
+    """Refuse a plan, as EXPLAIN prints it, with an operator that does more than read. Raises QueryError."""
+    operators = set(_OPERATOR.findall(plan))
+    foreign = (operators - ALLOWED_OPERATORS) | (set(_FUNCTION.findall(plan)) - {_OWN_ROWS})
+    if foreign or not operators:
+        raise QueryError(
+            f"The query would run {', '.join(sorted(foreign)) or 'something unknown'}, which is not allowed in a question.",
+            known=READING,
+        )
