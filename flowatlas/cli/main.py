@@ -8,9 +8,9 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from flowatlas import __version__
+from flowatlas.cli.console import people
 from flowatlas.errors import FlowatlasError
 
 app = typer.Typer(
@@ -20,7 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-people = Console(stderr=True, highlight=False)
 
 
 def _print_version(wanted: bool) -> None:

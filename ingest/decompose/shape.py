@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 from flowatlas.errors import ModelError
 from flowatlas.vocabulary import STATE_STRIDE, Kind, Label
-from ingest.architecture.decoder import Decoder, Forward
+from ingest.architecture.decoder import Decoder
 
 Array = np.ndarray
 
@@ -40,10 +40,10 @@ class GraphShape:
     residual_norm: bool
 
     @classmethod
-    def of(cls, decoder: Decoder, forward: Forward) -> GraphShape:
-        """The shape of `decoder`'s graphs; `forward` tells whether there are position embeddings."""
+    def of(cls, decoder: Decoder, *, position_embedding: bool) -> GraphShape:
+        """The shape of `decoder`'s graphs, with or without position embeddings."""
         first = decoder.layer(0)
-        position = [Kind.POSITION_EMBEDDING] if forward.position_embedding is not None else []
+        position = [Kind.POSITION_EMBEDDING] if position_embedding else []
         present = {
             Kind.ATTENTION_NORM: first.attention_norm is not None,
             Kind.ATTENTION_BIAS: first.b_o is not None,

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ingest.architecture.decoder import Decoder, Forward
 from ingest.decompose.directions import Directions, directions
@@ -57,6 +58,12 @@ class Workshop:
     threads: int
     seconds: Seconds = field(default_factory=Seconds)
 
+    @cached_property
+    def shape(self) -> GraphShape:
+        """The shape of this model's graphs."""
+        probe = self.model.capture([[0]])[0]
+        return GraphShape.of(self.decoder, position_embedding=probe.position_embedding is not None)
+
     @property
     def decoder(self) -> Decoder:
         """The model's static part."""
@@ -66,9 +73,9 @@ class Workshop:
 def graph_tables(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, pa.Table]:
     """The shard's tables of a batch of prompts, numbered in their order."""
     with workshop.seconds.of("forward"):
-        forwards = workshop.model.capture([p.token_ids for p in prepared], [p.positions for p in prepared])
+        forwards = workshop.model.capture([p.token_ids for p in prepared], workshop.choices.asked_positions)
     with workshop.seconds.of("decompose"):
-        shape = GraphShape.of(workshop.decoder, forwards[0])
+        shape = workshop.shape
         asked = [_asked(p, forward) for p, forward in zip(prepared, forwards, strict=True)]
         numberings = [shape.number(len(f.positions), len(f.token_ids)) for f in forwards]
         groups = [list(vectors(f, workshop.decoder, shape, n)) for f, n in zip(forwards, numberings, strict=True)]
@@ -158,12 +165,3 @@ def _softmax(logits: Float[Array, " vocab"]) -> Float[Array, " vocab"]:
     exponentials: Array = np.exp(logits - logits.max())
     return exponentials / exponentials.sum()
 
-
-def batch_size(n_state: int) -> int:
-    """How many prompts of `n_state` vectors one batch holds: at most 64, at most about half a million vectors."""
-    return max(1, min(64, 500_000 // max(n_state, 1)))
-
-
-def by_length(prepared: Sequence[Prepared]) -> Int[Array, " n"]:
-    """An order of prompts that puts equal lengths together, so that little is padded."""
-    return np.argsort([len(p.token_ids) for p in prepared], kind="stable")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowatlas.errors import InputError, UsageError
 from flowatlas.vocabulary import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -21,6 +23,20 @@ class Choices:
     positions: str = "last"
     keep: str = "full"
     lens: str = "circuit"
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for positions or a policy that do not exist."""
+        if not re.fullmatch(r"last|all|-?\d+(,-?\d+)*", self.positions):
+            raise UsageError(f"Positions '{self.positions}' are not known.", known="last, all, or a list such as 0,3,-1.")
+        policy = re.fullmatch(r"full|top:([1-9]\d*)|mass:(0?\.\d+|1(?:\.0*)?|0)", self.keep)
+        if policy is None or policy[2] in ("0",):
+            known = "full, top:K with K from 1, or mass:P with a share P above 0 and up to 1."
+            raise UsageError(f"What to keep, '{self.keep}', is not known.", known=known)
+
+    @property
+    def asked_positions(self) -> str | list[int]:
+        """`last`, `all`, or numbers."""
+        return self.positions if self.positions in ("last", "all") else [int(p) for p in self.positions.split(",")]
 
 
 @dataclass(frozen=True)
@@ -68,10 +84,10 @@ def prepare(source: PromptInput, model: LoadedModel, choices: Choices) -> Prepar
     notes: list[str] = []
     ids = []
     for role, text in (("target", source.target), ("foil", source.foil)):
-        found = _first_token(model, source.text, text)
-        if found is None:
-            return Refused(source.where, source.text, f"the tokenizer cannot make the {role} {text!r}")
-        token, count = found
+        try:
+            token, count = (-1, 0) if text is None else model.tokenizer.token_for(text, source.text)
+        except InputError as error:
+            return Refused(source.where, source.text, f"its {role}: {error.problem.rstrip('.')}")
         if count > 1:
             label = model.tokenizer.label(token)
             notes.append(f"the {role} {text!r} is {count} tokens; {label!r}, the first, stands for it")
@@ -82,12 +98,6 @@ def prepare(source: PromptInput, model: LoadedModel, choices: Choices) -> Prepar
         return Refused(source.where, source.text, str(error))
     key = prompt_key(model.decoder.fingerprint, source, choices)
     return Prepared(key, source, token_ids, bos, positions, ids[0], ids[1], "; ".join(notes) or None)
-
-
-def _first_token(model: LoadedModel, prompt: str, text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return -1, 0
-    return model.tokenizer.token_after(prompt, text)
 
 
 def query_positions(positions: str, n_tokens: int) -> list[int]:

@@ -6,17 +6,20 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import pyarrow as pa
+
 from flowatlas.errors import InputError
-from flowatlas.shards import Shard, remove_unfinished, shards, write_shard
+from flowatlas.shards import Shard, remove_unfinished, renumber, shards, write_shard
 from flowatlas.stores.base import Store
 from ingest.lens.lens import LogitLens
 from ingest.neurons import TargetRanks
 from ingest.neurons.table import model_table, neuron_table
-from ingest.pipeline.batch import Seconds, Workshop, batch_size, by_length, graph_tables
+from ingest.pipeline.batch import Seconds, Workshop, graph_tables
+from ingest.pipeline.correct import Selection, answered_right
+from ingest.pipeline.estimate import graph_size
 from ingest.pipeline.prepare import Choices, Prepared, Refused, prepare
 
 if TYPE_CHECKING:
@@ -27,6 +30,13 @@ log = logging.getLogger(__name__)
 
 SHARD_PROMPTS = 128
 """Prompts a shard and a write to the store: the embedded store's cost goes with the number of writes."""
+
+SHARD_RELATIONSHIPS = 15_000_000
+"""Relationships a shard, about: about 1 GB while it is made."""
+
+BATCH_PROMPTS = 64
+BATCH_STATES = 300_000
+"""Prompts, and vectors about, that go through the model and the lens together."""
 
 
 @dataclass
@@ -44,6 +54,7 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     total_seconds: float = 0.0
     bytes: int = 0
+    expected: int | None = None
     interrupted: bool = False
 
 
@@ -64,6 +75,7 @@ class Job:
     threads: int = 1
     cache: Path | None = None
     stop: Callable[[], bool] = lambda: False
+    selection: Selection | None = None
 
 
 def ingest(
@@ -83,12 +95,15 @@ def ingest(
     _ensure_model(workshop, job)
     have = set(job.store.prompt_keys())
     on_disk = _keys_on_disk(job.shards, model.decoder.fingerprint)
-    for window in _windows(_usable(inputs, model, job, report)):
+    prepared = _usable(inputs, model, job, report)
+    if job.selection is not None:
+        prepared = answered_right(prepared, workshop, job.selection)
+    for window in _windows(prepared, workshop):
         new = _without_known(window, have, report)
         fresh = _load_finished(new, on_disk, job, report)
-        for shard in _computed(workshop, fresh, job, report):
+        shard = _computed(workshop, fresh, job)
+        if shard is not None:
             _store(shard, job, workshop.seconds, report)
-            tell(report)
         have.update(p.key for p in new)
         tell(report)
         if job.stop():
@@ -145,8 +160,18 @@ def _usable(
         yield prepared
 
 
-def _windows(prepared: Iterator[Prepared]) -> Iterator[list[Prepared]]:
-    while window := list(islice(prepared, SHARD_PROMPTS)):
+def _windows(prepared: Iterator[Prepared], workshop: Workshop) -> Iterator[list[Prepared]]:
+    """Prompts that become one shard: as many as memory allows."""
+    window: list[Prepared] = []
+    relationships = 0
+    for prompt in prepared:
+        size = graph_size(workshop.decoder, workshop.shape, len(prompt.token_ids), prompt.positions)
+        relationships += size.relationships
+        if window and (len(window) == SHARD_PROMPTS or relationships > SHARD_RELATIONSHIPS):
+            yield window
+            window, relationships = [], size.relationships
+        window.append(prompt)
+    if window:
         yield window
 
 
@@ -172,25 +197,39 @@ def _load_finished(new: list[Prepared], on_disk: dict[str, Shard], job: Job, rep
     return [p for p in new if p.key not in on_disk]
 
 
-def _computed(workshop: Workshop, prepared: list[Prepared], job: Job, report: Report) -> Iterator[Shard]:
-    """Shards of the prompts in `prepared`, computed batch by batch."""
-    if not prepared:
-        return
-    size = batch_size(_states(workshop, prepared))
-    order = [prepared[i] for i in by_length(prepared)]
-    for start in range(0, len(order), size):
-        batch = sorted(order[start : start + size], key=prepared.index)
-        tables = graph_tables(workshop, batch)
-        with workshop.seconds.of("shards"):
-            yield write_shard(job.shards, "prompts", tables)
+def _computed(workshop: Workshop, prepared: list[Prepared], job: Job) -> Shard | None:
+    """The shard of the prompts in `prepared`, computed batch by batch; those done so far when asked to stop."""
+    parts: list[dict[str, pa.Table]] = []
+    for batch in _batches(workshop, prepared):
+        tables = graph_tables(workshop, [prepared[number] for number in batch])
+        parts.append(renumber(tables, dict(enumerate(batch))))
+        if job.stop():
+            break
+    if not parts:
+        return None
+    with workshop.seconds.of("shards"):
+        return write_shard(job.shards, "prompts", _joined(parts))
 
 
-def _states(workshop: Workshop, prepared: list[Prepared]) -> int:
-    """About how many vectors the longest of `prepared` has."""
-    decoder = workshop.decoder
-    longest = max(prepared, key=lambda p: len(p.token_ids))
-    by_head = 2 * (len(longest.token_ids) + len(longest.positions))
-    return decoder.n_layer * (decoder.n_head * by_head + 12 * len(longest.positions))
+def _batches(workshop: Workshop, prepared: list[Prepared]) -> Iterator[list[int]]:
+    """Numbers of prompts that go through the model and the lens together: of like length, bounded in vectors."""
+    sizes = [graph_size(workshop.decoder, workshop.shape, len(p.token_ids), p.positions).states for p in prepared]
+    batch: list[int] = []
+    for number in sorted(range(len(prepared)), key=lambda n: len(prepared[n].token_ids)):
+        if batch and (len(batch) == BATCH_PROMPTS or (len(batch) + 1) * sizes[number] > BATCH_STATES):
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def _joined(parts: list[dict[str, pa.Table]]) -> dict[str, pa.Table]:
+    """Tables of several batches as one, numbered without gaps in the order of the prompts."""
+    tables = {name: pa.concat_tables([part[name] for part in parts]) for name in parts[0]}
+    tables["Prompt"] = tables["Prompt"].sort_by("id")
+    numbers = tables["Prompt"]["id"].to_pylist()
+    return renumber(tables, {number: dense for dense, number in enumerate(numbers)})
 
 
 def _store(shard: Shard, job: Job, seconds: Seconds, report: Report) -> None:

@@ -1,0 +1,153 @@
+"""`flowatlas ingest`: prompts in, graphs stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich import progress as rich_progress
+from rich.markup import escape
+
+from flowatlas.cli.console import human_bytes, people
+from flowatlas.settings import settings
+
+if TYPE_CHECKING:
+    from ingest.pipeline.run import Progress, Report
+    from ingest.prompts import Format
+
+NOTES_SHOWN = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("ingest")(ingest)
+
+
+def ingest(
+    prompts: Annotated[str, typer.Argument(help="File of prompts (.txt, .jsonl, .json, .csv, .parquet), or - for stdin.")],
+    model: Annotated[str | None, typer.Option(help="demo, a model folder, or a hub name.")] = None,
+    store: Annotated[str | None, typer.Option(help="Store URI: a path, or neo4j://host:7687/database.")] = None,
+    shards: Annotated[Path | None, typer.Option(help="Folder of the shards; default: beside the store.")] = None,
+    prompt_field: Annotated[str | None, typer.Option(help="Field that holds the prompt.")] = None,
+    target_field: Annotated[str | None, typer.Option(help="Field that holds the target.")] = None,
+    foil_field: Annotated[str | None, typer.Option(help="Field that holds the foil.")] = None,
+    dataset_field: Annotated[str | None, typer.Option(help="Field that holds the data set's name.")] = None,
+    group_field: Annotated[str | None, typer.Option(help="Field that holds the group.")] = None,
+    template: Annotated[str | None, typer.Option(help="Text to fill with fields, such as 'The capital of {country} is'.")] = None,
+    all_templates: Annotated[bool, typer.Option("--all-templates", help="Use every template of a relation file.")] = False,
+    format: Annotated[str | None, typer.Option(help="txt, jsonl, json, csv or parquet, where the name does not tell.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take at most this many prompts.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Take this many prompts at random.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
+    only_correct: Annotated[bool, typer.Option("--only-correct", help="Only prompts that the model answers right.")] = False,
+    positions: Annotated[str, typer.Option(help="Query positions: last, all, or a list such as 0,3,-1.")] = "last",
+    keep: Annotated[str, typer.Option(help="Neuron relationships to store: full, top:K or mass:P.")] = "full",
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first prompt that fails.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a report of the run to this JSON file.")] = None,
+) -> None:
+    """Run the model over prompts and store the flow graph of every forward pass."""
+    from flowatlas.stores import open_store, shards_path
+    from ingest.architecture.load import load_model
+    from ingest.pipeline.correct import Selection
+    from ingest.pipeline.prepare import Choices
+    from ingest.pipeline.run import Job
+    from ingest.pipeline.run import ingest as run_ingest
+    from ingest.prompts import ReadOptions, read_prompts
+
+    choices = Choices(positions, keep)
+    options = ReadOptions(
+        prompt_field=prompt_field, target_field=target_field, foil_field=foil_field, dataset_field=dataset_field,
+        group_field=group_field, template=template, all_templates=all_templates, format=cast("Format | None", format),
+        seed=seed, limit=None if only_correct else limit, sample=None if only_correct else sample,
+    )  # fmt: skip
+    inputs = read_prompts(prompts, options)
+    loaded = load_model(model or settings().model)
+    uri = store or settings().store
+    with stopping() as stop, open_store(uri, mode="write") as opened, progress_bar() as tell:
+        job = Job(
+            store=opened,
+            shards=shards or settings().shards or shards_path(uri),
+            choices=choices,
+            strict=strict,
+            threads=os.cpu_count() or 1,
+            cache=settings().cache or Path.home() / ".cache" / "flowatlas",
+            stop=stop,
+            selection=Selection(sample, seed, limit) if only_correct else None,
+        )
+        done = run_ingest(inputs, loaded, job, tell)
+    summarize(done)
+    if report is not None:
+        report.write_text(json.dumps(asdict(done), indent=1) + "\n", "utf-8")
+    if done.interrupted:
+        raise typer.Exit(130)
+
+
+@contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """The first interrupt asks to stop after the batch at hand, the second one interrupts at once."""
+    asked = False
+
+    def ask(signal_number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        people.print("\n[yellow]Stopping after the prompts at hand; interrupt again to stop at once.[/]")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar with the prompts done, their rate and the bytes written."""
+    columns = (
+        rich_progress.SpinnerColumn(),
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TextColumn("{task.fields[rate]}"),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=people, transient=True) as bar:
+        task = bar.add_task("ingest", total=None, rate="")
+        started = time.monotonic()
+
+        def tell(report: Report) -> None:
+            done = report.prompts + report.already_there + len(report.refused)
+            rate = report.prompts / max(time.monotonic() - started, 1e-9)
+            text = f"{rate:.1f} prompts/s, {human_bytes(report.bytes)}"
+            bar.update(task, completed=done, total=report.expected, rate=text)
+
+        yield tell
+
+
+def summarize(report: Report) -> None:
+    """Say what was done, what was not, and where the time went."""
+    for place in report.refused[:NOTES_SHOWN]:
+        people.print(f"[yellow]not ingested:[/] {escape(f'{place.where}: {place.reason}')}")
+    for note in report.notes[:NOTES_SHOWN]:
+        people.print(f"[yellow]note:[/] {escape(note)}")
+    hidden = max(0, len(report.refused) - NOTES_SHOWN) + max(0, len(report.notes) - NOTES_SHOWN)
+    if hidden:
+        people.print(f"... and {hidden} more (all of them with --report FILE)")
+    people.print(
+        f"{report.prompts} prompts ingested, {report.already_there} already there, {len(report.refused)} not ingested: "
+        f"{report.states:,} states, {report.relationships:,} relationships, {human_bytes(report.bytes)} of shards"
+    )
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
+    people.print(f"{report.total_seconds:.1f} s ({stages}) into {escape(report.store)}")
+    if report.interrupted:
+        people.print("[yellow]Interrupted; the same command goes on from here.[/]")

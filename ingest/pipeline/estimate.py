@@ -1,0 +1,56 @@
+"""How large a prompt's graph will be, by formula, before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowatlas.vocabulary import Kind
+from ingest.architecture.decoder import Decoder
+from ingest.decompose.shape import GraphShape
+
+BYTES_PER_STATE = 330
+"""Measured on shards and the embedded store together, about."""
+BYTES_PER_RELATIONSHIP = 75
+
+
+@dataclass(frozen=True)
+class Size:
+    """Vectors and relationships of graphs, and the bytes of their shards and their part of the embedded store."""
+
+    states: int = 0
+    relationships: int = 0
+
+    def __add__(self, other: Size) -> Size:
+        return Size(self.states + other.states, self.relationships + other.relationships)
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes on disk."""
+        return self.states * BYTES_PER_STATE + self.relationships * BYTES_PER_RELATIONSHIP
+
+
+def graph_size(decoder: Decoder, shape: GraphShape, n_tokens: int, positions: list[int], chosen: int | None = None) -> Size:
+    """Size of one prompt's graph that keeps all neurons.
+
+    `chosen` is the number of MLP neurons with coefficients at a position, where experts are chosen.
+    """
+    queries = len(positions)
+    states = sum(shape.count(kind, queries, n_tokens) for _, kind in shape.groups())
+    seen = sum(position + 1 for position in positions)
+    last_only = queries == 1 and positions[0] == n_tokens - 1
+    mlp = decoder.d_mlp * decoder.n_expert if chosen is None else chosen
+    per_head = queries * 2 + 2 * seen + (max(positions) + 1) + 2 * n_tokens + (0 if last_only else 2 * queries)
+    neurons = 2 * queries * (decoder.n_head * decoder.d_head + mlp)
+    layers = decoder.n_layer * (decoder.n_head * per_head + neurons + queries * _between(shape))
+    embeddings = queries * (len(shape.embedding_kinds) - 1 + 1)
+    return Size(states, n_tokens + embeddings + layers + queries * len(shape.final_kinds))
+
+
+def _between(shape: GraphShape) -> int:
+    """Relationships a position and layer that are not by head, token or neuron."""
+    optional = (
+        Kind.ATTENTION_NORM, Kind.ATTENTION_BIAS, Kind.ATTENTION_POST_NORM,
+        Kind.MLP_NORM, Kind.MLP_BIAS, Kind.MLP_POST_NORM,
+    )  # fmt: skip
+    projects, adds, skips = 3, 2, 1 if shape.parallel else 2
+    return projects + adds + skips + sum(shape.has(kind) for kind in optional)
