@@ -1,0 +1,246 @@
+"""The contract: what must hold between a description, its matrices and the model's own numbers.
+
+Run at load on one short prompt, at every position. A description that leads to a wrong number
+anywhere in the graph breaks one of these identities, so such a model never loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+
+from flowatlas.errors import ModelError
+from ingest.architecture.decoder import Array, Decoder, Forward, ForwardLayer, LayerWeights, Norm
+from ingest.architecture.description import GUIDE
+from ingest.architecture.parts import Parts
+from ingest.architecture.weights import HeadShape, key_norm, layer_biases, query_norm
+from ingest.capture.forward import capture, run
+
+TOLERANCE: Final = 1e-4
+_TOKENS: Final = 7
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One identity at one place: `error` is relative to the largest number expected."""
+
+    invariant: str
+    layer: int | None
+    error: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the contract found on its prompt."""
+
+    findings: tuple[Finding, ...]
+
+    def largest(self) -> dict[str, float]:
+        """The largest relative error of every invariant."""
+        largest: dict[str, float] = {}
+        for finding in self.findings:
+            largest[finding.invariant] = max(finding.error, largest.get(finding.invariant, 0.0))
+        return largest
+
+
+def check(parts: Parts, decoder: Decoder, shape: HeadShape) -> Report:
+    """Hold the contract on one short prompt. Raises ModelError naming the part that fails."""
+    tokens = contract_prompt(decoder)
+    forward = capture(parts, decoder, shape, [tokens], "all")[0]
+    findings = []
+    for finding in _findings(parts, decoder, shape, forward, tokens):
+        if not finding.error <= TOLERANCE:
+            raise broken(finding)
+        findings.append(finding)
+    return Report(tuple(findings))
+
+
+def contract_prompt(decoder: Decoder) -> list[int]:
+    """Token ids spread over the vocabulary, no two alike where it is large enough."""
+    length = min(_TOKENS, decoder.n_context)
+    return [int(token) for token in np.linspace(1, decoder.vocab_size - 1, length).astype(int)]
+
+
+_EXPECTED: Final = {
+    "embeddings": "token embedding + position embedding = the residual that enters layer 0",
+    "attention norm": "the described norm of the residual = what the attention reads",
+    "query": "attention norm * W_Q (+ bias, qk-norm) = the queries that attention works on, at position 0",
+    "key": "attention norm * W_K (+ bias, qk-norm) = the keys that attention works on, at position 0",
+    "rotation": "queries and keys keep their norms on their way into attention",
+    "value": "attention norm * W_V (+ bias) = the values",
+    "attention rows": "softmax of the logits = the probabilities, and every row sums to 1",
+    "causal mask": "no position attends to a later one",
+    "heads": "attention * values = heads",
+    "attention output": "heads * W_O + bias = attention output",
+    "attention post-norm": "the described norm of what it gets = the attention's post-norm",
+    "residual after attention": "residual + attention = the residual between attention and MLP",
+    "mlp norm": "the described norm of the residual = what the MLP reads",
+    "mlp gate": "mlp norm * key (+ bias) = the coefficients before the nonlinearity",
+    "mlp up": "mlp norm * up (+ bias) = the up-projection",
+    "mlp coefficients": "activation(gate) (* up, router) = the coefficients after the nonlinearity",
+    "mlp output": "coefficients * values + bias = MLP output",
+    "mlp post-norm": "the described norm of what it gets = the MLP's post-norm",
+    "residual": "residual + attention + MLP = the residual after the layer",
+    "final norm": "the described norm of the last residual = what the unembedding reads",
+    "logits": "final norm * unembedding (+ bias, scale, softcap) = the model's logits",
+    "own attention": "the logits with the captured attention = those with the model's own",
+}
+
+
+def broken(finding: Finding) -> ModelError:
+    """The error for an identity that does not hold."""
+    where = "" if finding.layer is None else f" in layer {finding.layer}"
+    return ModelError(
+        f"The description does not fit the model: '{finding.invariant}' is off by {finding.error:.2g}{where} "
+        f"(relative; at most {TOLERANCE:g} is allowed).",
+        known=f"Expected: {_EXPECTED[finding.invariant]}.",
+        next_step=f"Correct the family's file in model_configs; {GUIDE} says what each field means.",
+    )
+
+
+def _error(found: Array, expected: Array) -> float:
+    """The largest difference, relative to the largest number expected."""
+    if found.shape != expected.shape:
+        return float("inf")
+    scale = float(np.abs(expected).max(initial=0.0)) or 1.0
+    error = float(np.abs(found.astype(np.float64) - expected).max(initial=0.0)) / scale
+    return error if np.isfinite(error) else float("inf")
+
+
+def _findings(
+    parts: Parts, decoder: Decoder, shape: HeadShape, forward: Forward, tokens: list[int]
+) -> Iterator[Finding]:
+    positions = forward.position_embedding
+    summed = forward.token_embedding if positions is None else forward.token_embedding + positions
+    yield Finding("embeddings", None, _error(forward.embedding, summed))
+    residual = forward.embedding
+    for index, layer in enumerate(forward.layers):
+        for name, error in _layer_errors(parts, decoder, shape, index, residual, layer):
+            yield Finding(name, index, error)
+        residual = layer.residual_post
+        if decoder.residual_norm and layer.mlp_post_norm is not None:
+            residual = layer.mlp_post_norm
+    final = decoder.final_norm(residual) if decoder.final_norm is not None else residual
+    yield Finding("final norm", None, _error(forward.final_norm, final))
+    yield Finding("logits", None, _error(forward.logits, logits(decoder, forward.final_norm)))
+    yield Finding("own attention", None, _error(forward.logits, _own_logits(parts, tokens)))
+
+
+def logits(decoder: Decoder, final: Array) -> Array:
+    """The logits of rows after the final norm."""
+    raw = final @ decoder.unembedding
+    if decoder.unembedding_bias is not None:
+        raw = raw + decoder.unembedding_bias
+    raw = raw * np.float32(decoder.logit_scale)
+    return raw if decoder.softcap is None else decoder.softcap * np.tanh(raw / decoder.softcap)
+
+
+def _own_logits(parts: Parts, tokens: list[int]) -> Array:
+    """The logits with another implementation of attention than the one that was captured."""
+    config = parts.config
+    captured = config._attn_implementation
+    config._attn_implementation = "eager" if parts.description.attention.capture == "interface" else captured
+    try:
+        with torch.inference_mode():
+            own: Array = parts.model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0].float().numpy()
+    finally:
+        config._attn_implementation = captured
+    return own
+
+
+def _layer_errors(
+    parts: Parts, decoder: Decoder, shape: HeadShape, index: int, residual: Array, layer: ForwardLayer
+) -> Iterator[tuple[str, float]]:
+    weights = decoder.layer(index)
+    yield "attention norm", _error(layer.attention_norm, _normed(weights.attention_norm, residual))
+    yield from _attention_errors(parts, shape, index, weights, layer)
+    attention = layer.attention_output
+    if weights.attention_post_norm is not None:
+        attention = _branch(layer.attention_post_norm, attention)
+    added = attention if not decoder.residual_norm else layer.attention_output
+    mid = residual + added * np.float32(decoder.residual_multiplier)
+    if weights.attention_post_norm is not None:
+        normed = weights.attention_post_norm(mid if decoder.residual_norm else layer.attention_output)
+        yield "attention post-norm", _error(_present(layer.attention_post_norm), normed)
+    if decoder.parallel:
+        mlp_in = residual
+    else:
+        yield "residual after attention", _error(_present(layer.residual_mid), mid)
+        mlp_in = _present(layer.attention_post_norm) if decoder.residual_norm else mid
+    yield "mlp norm", _error(layer.mlp_norm, _normed(weights.mlp_norm, mlp_in))
+    yield from _mlp_errors(parts, shape, index, weights, layer)
+    output = layer.mlp_output
+    if weights.mlp_post_norm is not None:
+        normed = weights.mlp_post_norm(layer.residual_post if decoder.residual_norm else output)
+        yield "mlp post-norm", _error(_present(layer.mlp_post_norm), normed)
+        output = output if decoder.residual_norm else _present(layer.mlp_post_norm)
+    base = mid if not decoder.residual_norm else mlp_in
+    yield "residual", _error(layer.residual_post, base + output * np.float32(decoder.residual_multiplier))
+
+
+def _attention_errors(
+    parts: Parts, shape: HeadShape, index: int, weights: LayerWeights, layer: ForwardLayer
+) -> Iterator[tuple[str, float]]:
+    biases, modules = layer_biases(parts, shape, index), parts.layers[index]
+    over_heads = parts.description.attention.qk_norm_over == "head"
+    for name, w, b, over, found in (
+        ("query", weights.w_q, biases.b_q, query_norm(parts, modules), layer.query),
+        ("key", weights.w_k, biases.b_k, key_norm(parts, modules), layer.key),
+        ("value", weights.w_v, biases.b_v, None, layer.value),
+    ):
+        rows = np.einsum("pd,hde->phe", layer.attention_norm, w) + (0 if b is None else b)
+        if over is not None:
+            rows = over(rows) if over_heads else over(rows.reshape(len(rows), -1)).reshape(rows.shape)
+        yield name, _error(found, rows)
+    length = layer.attention.shape[-1]
+    logits_ = layer.attention_logits.astype(np.float64)
+    exponentials = np.exp(logits_ - logits_.max(-1, keepdims=True))
+    rows_error = _error(layer.attention.sum(-1), np.ones(layer.attention.shape[:2]))
+    softmax_error = _error(layer.attention, exponentials / exponentials.sum(-1, keepdims=True))
+    yield "attention rows", max(rows_error, softmax_error)
+    later = np.triu(np.ones((length, length), dtype=bool), 1)[:, None, :]
+    yield "causal mask", float(np.abs(layer.attention * later).max(initial=0.0))
+    groups = shape.n_head // shape.n_kv_head
+    values = np.repeat(layer.value, groups, axis=1)
+    yield "heads", _error(layer.head, np.einsum("pht,thd->phd", layer.attention, values))
+    output = np.einsum("phd,hde->pe", layer.head, weights.w_o)
+    yield "attention output", _error(layer.attention_output, output + (0 if weights.b_o is None else weights.b_o))
+
+
+def _mlp_errors(
+    parts: Parts, shape: HeadShape, index: int, weights: LayerWeights, layer: ForwardLayer
+) -> Iterator[tuple[str, float]]:
+    biases = layer_biases(parts, shape, index)
+    if layer.neuron is None:
+        gate = layer.mlp_norm @ weights.mlp_key.T + (0 if biases.mlp_key is None else biases.mlp_key)
+        yield "mlp gate", _error(layer.mlp_gate, gate)
+        if weights.mlp_up is not None:
+            up = layer.mlp_norm @ weights.mlp_up.T + (0 if biases.mlp_up is None else biases.mlp_up)
+            yield "mlp up", _error(_present(layer.mlp_up), up)
+        output = layer.mlp_coefficient @ weights.mlp_value
+    else:
+        output = np.einsum("pf,pfd->pd", layer.mlp_coefficient, weights.mlp_value[layer.neuron])
+    activation = parts.layers[index].mlp_activation
+    with torch.inference_mode():
+        coefficient = activation(torch.from_numpy(np.ascontiguousarray(layer.mlp_gate))).numpy()
+    for factor in (layer.mlp_up, layer.router):
+        coefficient = coefficient if factor is None else coefficient * factor
+    yield "mlp coefficients", _error(layer.mlp_coefficient, coefficient)
+    yield "mlp output", _error(layer.mlp_output, output + (0 if weights.mlp_bias is None else weights.mlp_bias))
+
+
+def _normed(norm: Norm | None, rows: Array) -> Array:
+    return rows if norm is None else norm(rows)
+
+
+def _branch(normed: Array | None, raw: Array) -> Array:
+    return raw if normed is None else normed
+
+
+def _present(rows: Array | None) -> Array:
+    """The rows, or no rows at all, which fit nothing."""
+    return np.empty((0,), dtype=np.float32) if rows is None else rows
