@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, get_args
 
-from flowatlas.errors import InputError, did_you_mean
+from flowatlas.errors import InputError, UsageError, did_you_mean
 from ingest.prompts.records import Broken, Format
 
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -30,18 +30,25 @@ class Record:
 Records = Iterator[Record | Broken]
 
 
-def read_records(source: str, chosen: Format | None = None) -> Records:
+def read_records(source: str, chosen: str | None = None) -> Records:
     """The records of a file, or of stdin where `source` is `-`.
 
-    Raises InputError when there is no such file, its extension is unknown, or it is not at all of its format.
+    Raises InputError when there is no such file, its extension is unknown, or it is not at all of its format;
+    UsageError for an unknown format.
     """
+    format_ = None if chosen is None else _checked(chosen)
     if source == STDIN:
-        name, format_ = "stdin", chosen or "txt"
-        return _READERS[format_](sys.stdin.buffer, name)
+        return _READERS[format_ or "txt"](sys.stdin.buffer, "stdin")
     path = Path(source)
     _check_exists(path)
-    format_ = chosen or _format_of(path)
-    return _read_and_close(path, format_)
+    return _read_and_close(path, format_ or _format_of(path))
+
+
+def _checked(chosen: str) -> Format:
+    for format_ in FORMATS:
+        if chosen.lower() == format_:
+            return format_
+    raise UsageError(f"There is no format '{chosen}'.", known=did_you_mean(chosen, FORMATS))
 
 
 def _read_and_close(path: Path, format_: Format) -> Records:
@@ -71,7 +78,7 @@ def _format_of(path: Path) -> Format:
     raise InputError(
         f"{path} has the extension '{path.suffix}', which says nothing about its format.",
         known=f"Known: {', '.join('.' + name for name in FORMATS)}.",
-        next_step="Give the format with --input-format.",
+        next_step="Give the format with --format.",
     )
 
 

@@ -42,18 +42,20 @@ class ReadOptions:
 
     `format` overrides the file's extension (stdin is `txt` without it). The `..._field` options name
     fields, with dots into nested ones (`requested_rewrite.subject`); None means the field of the
-    same name, or what a known shape says. `template` makes the prompt from fields in braces
+    same name, or what a known shape says. `dataset` names the data set of all prompts (otherwise a
+    record's own, or the file's name). `template` makes the prompt from fields in braces
     (`The capital of {subject} is`); `{}` is the prompt itself. `sample` draws that many records with
     `seed`, in their order in the file; `limit` takes the first ones. A minimal pair is one record.
     Relation files hold several templates a relation: the first is used, or all with `all_templates`.
     """
 
-    format: Format | None = None
+    format: str | None = None
     prompt_field: str | None = None
     target_field: str | None = None
     foil_field: str | None = None
     dataset_field: str | None = None
     group_field: str | None = None
+    dataset: str | None = None
     template: str | None = None
     all_templates: bool = False
     sample: int | None = None

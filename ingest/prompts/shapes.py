@@ -42,7 +42,7 @@ def prompts_of(record: Record, dataset: str | None, options: ReadOptions) -> lis
         changed = [_with_chosen_fields(prompt, record.fields, options) for prompt in found]
     except RecordError as error:
         return Broken(record.where, str(error))
-    return [prompt if prompt.dataset else replace(prompt, dataset=dataset) for prompt in changed]
+    return [replace(prompt, dataset=options.dataset or prompt.dataset or dataset) for prompt in changed]
 
 
 def expand(record: Record, options: ReadOptions) -> Iterator[Record]:
