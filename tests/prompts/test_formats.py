@@ -184,7 +184,7 @@ def test_a_sample_or_limit_below_one_is_refused(folder, option):
 
 
 def test_an_unknown_format_is_refused(folder):
-    with pytest.raises(UsageError, match="There is no format 'jsonlines'.\nDid you mean 'jsonl'"):
+    with pytest.raises(UsageError, match=r"There is no format 'jsonlines'[.]\nDid you mean 'jsonl'"):
         read(write(folder, "u.txt", "x"), format="jsonlines")
 
 

@@ -51,7 +51,7 @@ def test_greater_than_is_a_minimal_pair_whose_target_ends_the_year():
     assert corrupted.text == "The contract lasted from the year 1301 to the year 13"
     assert (clean.role, corrupted.role) == ("clean", "corrupted")
     assert clean.target == corrupted.target == "52"
-    pairs = {}
+    pairs: dict[str, set[tuple[str, str, str]]] = {}
     for prompt in found:
         pairs.setdefault(prompt.pair, set()).add((prompt.role, prompt.text, prompt.target))
     assert all(sorted(role for role, _, _ in pair) == ["clean", "corrupted"] for pair in pairs.values())
