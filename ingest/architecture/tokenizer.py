@@ -55,14 +55,15 @@ class Tokenizer:
         """The first token of `text` as it continues the prompt `after`, and how many tokens it is.
 
         A text that begins with a letter or digit and has no space in front gets one, unless the
-        prompt ends with a space or with something that words are written against, such as a bracket:
+        prompt ends with a space or with something that words are written against, such as a bracket,
+        or both are digits ("the year 17" goes on with "52"):
         after "The capital of Japan is" the target "Tokyo" means " Tokyo". When that takes several
         tokens and the text as given is a single one, the single one is taken.
         Raises InputError when the tokenizer has no token for the text.
         """
         if not text:
             raise InputError("A target is empty.", next_step="Give the target as text, or leave it out.")
-        spaced = " " + text if text[0].isalnum() and after and not _clings(after) else text
+        spaced = " " + text if text[0].isalnum() and after and not _clings(after, text) else text
         found = self._continuation(after, spaced)
         if len(found) > 1 and spaced != text:
             given = self._continuation(after, text)
@@ -86,9 +87,10 @@ class Tokenizer:
         return [int(index) for index in ids]
 
 
-def _clings(before: str) -> bool:
-    """Whether a word is written against the end of `before`, without a space."""
-    return before[-1].isspace() or before[-1] in _NO_SPACE_AFTER
+def _clings(before: str, text: str) -> bool:
+    """Whether `text` is written against the end of `before`, without a space: digits go on within a number."""
+    within_number = before[-1].isdigit() and text[0].isdigit()
+    return within_number or before[-1].isspace() or before[-1] in _NO_SPACE_AFTER
 
 
 def _reader(tokenizer: Any) -> Any:
