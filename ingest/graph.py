@@ -112,10 +112,9 @@ def _relationship_table(name: str, parts: Iterable[tuple[int, list[Columns]]]) -
     number = np.repeat([n for n, _ in found], [len(part["from"]) for _, part in found])
     columns = {}
     for field in schema:
-        if field.name not in found[0][1]:
-            columns[field.name] = pa.nulls(len(number), field.type)
-            continue
-        values = np.concatenate([part[field.name] for _, part in found])
+        # What a part lacks (a gate where there is none) is null.
+        lacking = np.float32(np.nan)
+        values = np.concatenate([part.get(field.name, np.full(len(part["from"]), lacking)) for _, part in found])
         if field.name in ("from", "to"):
             values = _end_ids(values, number, table.source if field.name == "from" else table.target)
         columns[field.name] = floats_or_null(values) if field.nullable else pa.array(values, field.type)
