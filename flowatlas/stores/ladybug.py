@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -15,16 +16,16 @@ import pyarrow as pa
 from flowatlas import __version__
 from flowatlas.errors import SchemaVersionError, StoreError
 from flowatlas.settings import settings
-from flowatlas.shards import Shard, renumber
+from flowatlas.shards import Shard
 from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
 from flowatlas.stores.cypher_text import parameters_in, with_numbers
 from flowatlas.stores.ladybug_files import lock_file, log_file, open_files
 from flowatlas.stores.ladybug_questions import Questions
 from flowatlas.stores.ladybug_reader import Reader, run
 from flowatlas.stores.ladybug_schema import META, copy_node, copy_relationship, ddl
-from flowatlas.stores.shard_rows import counts, missing_model, new_prompts
+from flowatlas.stores.shard_rows import counted, missing_model, plan, states_and_relationships, tables_of
 from flowatlas.stores.writer_lock import WriterLock
-from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, SCHEMA_VERSION, Label
+from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLE, SCHEMA_VERSION, Label
 
 log = logging.getLogger(__name__)
 
@@ -83,22 +84,31 @@ class LadybugStore(Store):
         """Add a shard in one transaction; prompts that are there already are skipped."""
         self._writable()
         shard.check()
+        if shard.manifest.kind == "prompts":
+            return self._write_prompts([shard], only)
+        if shard.manifest.model not in self.model_ids():
+            self._copy((name, shard.table(name)) for name in (Label.MODEL, Label.NEURON))
+        return Written(0, 0, 0, 0)
+
+    def write_all(self, shards: Sequence[Shard]) -> Written:
+        """Add shards of prompts in one transaction: the cost of a write grows with what the store holds."""
+        self._writable()
+        for shard in shards:
+            shard.check()
+        return self._write_prompts(shards, None)
+
+    def _write_prompts(self, shards: Sequence[Shard], only: frozenset[str] | None) -> Written:
         models = self.model_ids()
-        if shard.manifest.kind == "model":
+        for shard in shards:
             if shard.manifest.model not in models:
-                self._copy({name: shard.table(name) for name in shard.manifest.tables})
-            return Written(0, 0, 0, 0)
-        if shard.manifest.model not in models:
-            raise missing_model(shard)
-        new = new_prompts(shard, self.prompt_keys(), self._next_prompt(), only)
-        wanted = set(shard.manifest.prompts) if only is None else only.intersection(shard.manifest.prompts)
-        skipped = len(wanted) - len(new)
-        if not new:
+                raise missing_model(shard)
+        parts, skipped = plan(shards, self.prompt_keys(), self._next_prompt(), only)
+        if not parts:
             return Written(0, skipped, 0, 0)
-        tables = renumber({name: shard.table(name) for name in shard.manifest.tables}, new)
-        self._copy(tables)
-        states, relationships = counts(tables)
-        return Written(len(new), skipped, states, relationships)
+        rows = Counter[str]()
+        self._copy(counted(tables_of(parts), rows))
+        prompts = sum(len(ids) for _, ids in parts)
+        return Written(prompts, skipped, *states_and_relationships(rows))
 
     def delete(self, prompts: Sequence[int]) -> int:
         """Delete prompts and all that is theirs in one transaction."""
@@ -170,31 +180,30 @@ class LadybugStore(Store):
         highest = self.read("MATCH (p:Prompt) RETURN max(p.id) AS id")["id"][0].as_py()
         return 0 if highest is None else int(highest) + 1
 
-    def _copy(self, tables: Mapping[str, pa.Table]) -> None:
-        """Nodes, then relationships, in one transaction."""
-        filled = {name: table for name, table in tables.items() if table.num_rows}
+    def _copy(self, tables: Iterable[tuple[str, pa.Table]]) -> None:
+        """Add `tables`, nodes before relationships, in one transaction, holding one of them at a time."""
         with self._transaction() as connection:
-            for node in NODE_TABLES:
-                if node.name in filled:
-                    connection.execute(copy_node(node.name), {"rows": filled[node.name]})
-            for relationship in RELATIONSHIP_TABLES:
-                if relationship.name in filled:
-                    statement = copy_relationship(relationship)
-                    connection.execute(statement, {"rows": filled[relationship.name]})
+            for name, rows in tables:
+                if rows.num_rows:
+                    relationship = RELATIONSHIP_TABLE.get(name)
+                    statement = copy_relationship(relationship) if relationship else copy_node(name)
+                    connection.execute(statement, {"rows": rows})
         self._reopen()
 
     @contextmanager
     def _transaction(self) -> Iterator[ladybug.Connection]:
-        """A transaction that commits when the block ends well. Raises StoreError, with nothing written."""
+        """A transaction that commits when the block ends well; otherwise nothing of it stays. Raises StoreError."""
         connection = ladybug.Connection(self._open_database())
         try:
             connection.execute("BEGIN TRANSACTION")
             yield connection
             connection.execute("COMMIT")
-        except RuntimeError as error:
+        except BaseException as error:
             connection.close()
             # Opened again, the database is at its last commit, whatever state the failure left.
             self._reopen()
+            if not isinstance(error, RuntimeError):
+                raise
             raise StoreError(
                 f"Writing to {self.uri} failed; nothing of this batch was kept.",
                 known=str(error).splitlines()[0],

@@ -1,0 +1,110 @@
+"""`flowatlas store`: what is in a store, and putting shards into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowatlas.cli.console import people
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URI",
+        help="Store: a path or neo4j://host:7687/database [FLOWATLAS_STORE].",
+        show_default=False,
+    ),
+]
+
+group = typer.Typer(
+    name="store", help="Look after a store: what is in it, load, verify, rebuild, delete.", no_args_is_help=True
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `store` and its commands."""
+    app.add_typer(group)
+
+
+@group.command()
+def info(store: StoreOption = None) -> None:
+    """Print what a store holds, as lines of name and number."""
+    from flowatlas.stores import open_store
+    from flowatlas.stores.summary import summarize
+
+    with open_store(_uri(store)) as opened:
+        found = summarize(opened)
+    rows: list[tuple[str, object]] = [("store", found.uri), ("schema version", found.schema_version)]
+    rows += [("model", name) for name in found.models]
+    rows += [("prompts", found.prompts), ("states", found.states), ("relationships", sum(found.relationships.values()))]
+    if found.bytes_on_disk is not None:
+        rows.append(("bytes", found.bytes_on_disk))
+    rows += [(f"  {name}", number) for name, number in (*found.nodes.items(), *found.relationships.items())]
+    for name, value in rows:
+        typer.echo(f"{name}\t{value}")
+
+
+@group.command()
+def load(
+    shards: Annotated[Path, typer.Argument(help="Folder of shards, or one shard.", metavar="SHARDS")],
+    store: StoreOption = None,
+) -> None:
+    """Add shards to a store; prompts that are there already are skipped."""
+    from flowatlas.stores import open_store
+    from flowatlas.stores.load import find_shards, load_shards
+
+    found = find_shards(shards)
+    with open_store(_uri(store), mode="write") as opened, progress("prompts") as report:
+        done = load_shards(opened, found, report)
+    people.print(
+        f"{done.prompts} prompts added ({done.states} states, {done.relationships} relationships), "
+        f"{done.skipped} were there already."
+    )
+
+
+@group.command()
+def delete(
+    prompts: Annotated[list[int], typer.Argument(help="Ids of the prompts.", metavar="PROMPT...")],
+    store: StoreOption = None,
+) -> None:
+    """Delete prompts and everything that is theirs (their shards stay)."""
+    from flowatlas.errors import StoreError
+    from flowatlas.stores import open_store
+
+    with open_store(_uri(store), mode="write") as opened:
+        known = set(opened.read("MATCH (p:Prompt) RETURN p.id AS id")["id"].to_pylist())
+        missing = sorted(set(prompts) - known)
+        if missing:
+            raise StoreError(
+                f"There is no prompt {', '.join(map(str, missing))} in {opened.uri}; nothing was deleted.",
+                next_step="List them: flowatlas query prompts.",
+            )
+        number = opened.delete(prompts)
+    people.print(f"{number} prompts deleted.")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr that is told how many of how many are done."""
+    from rich import progress as rich_progress
+
+    columns = (
+        rich_progress.TextColumn(what),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=people, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _uri(given: str | None) -> str:
+    from flowatlas.settings import settings
+
+    return given or settings().store

@@ -1,0 +1,55 @@
+"""Shards into a store: models first, then prompts in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from flowatlas.errors import ShardError
+from flowatlas.shards import MANIFEST, Shard, shards
+from flowatlas.stores.base import Store, Written
+
+BATCH: Final = 100
+"""Prompts a write: the embedded store's cost goes with the number of writes (measured)."""
+
+Progress = Callable[[int, int], None]
+"""Called with the prompts done so far and their total."""
+
+
+def find_shards(path: Path) -> list[Shard]:
+    """The shards of a folder, or the one that `path` is. Raises ShardError when there are none."""
+    found = [Shard(path)] if (path / MANIFEST).is_file() else list(shards(path))
+    if not found:
+        raise ShardError(
+            f"There are no shards in {path}.",
+            known="A shard is a folder named model-... or prompts-... with a manifest.json.",
+            next_step="Give the folder that flowatlas ingest wrote (beside the store: <store>.shards).",
+        )
+    return found
+
+
+def load_shards(store: Store, found: Sequence[Shard], progress: Progress | None = None) -> Written:
+    """Write shards to `store`; what was added. Raises ShardError, StoreError."""
+    total = sum(len(shard.manifest.prompts) for shard in found)
+    for shard in found:
+        if shard.manifest.kind == "model":
+            store.write(shard)
+    done = Written(0, 0, 0, 0)
+    for batch in batches([shard for shard in found if shard.manifest.kind == "prompts"], BATCH):
+        done = done + store.write_all(batch)
+        if progress is not None:
+            progress(done.prompts + done.skipped, total)
+    return done
+
+
+def batches(found: Sequence[Shard], prompts: int) -> Iterator[list[Shard]]:
+    """`found` in order, in lists that hold `prompts` prompts or one shard more than fits."""
+    batch: list[Shard] = []
+    for shard in found:
+        batch.append(shard)
+        if sum(len(part.manifest.prompts) for part in batch) >= prompts:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
