@@ -18,7 +18,7 @@ from ingest.architecture.decoder import Array, Decoder, Forward, ForwardLayer, L
 from ingest.architecture.description import GUIDE
 from ingest.architecture.parts import Parts
 from ingest.architecture.weights import HeadShape, key_norm, layer_biases, query_norm
-from ingest.capture.forward import capture, run
+from ingest.capture.forward import Pass, forwards, run
 
 TOLERANCE: Final = 1e-4
 _TOKENS: Final = 7
@@ -50,9 +50,8 @@ class Report:
 def check(parts: Parts, decoder: Decoder, shape: HeadShape) -> Report:
     """Hold the contract on one short prompt. Raises ModelError naming the part that fails."""
     tokens = contract_prompt(decoder)
-    forward = capture(parts, decoder, shape, [tokens], "all")[0]
     findings = []
-    for finding in _findings(parts, decoder, shape, forward, tokens):
+    for finding in _findings(parts, decoder, shape, run(parts, decoder, [tokens], "all"), tokens):
         if not finding.error <= TOLERANCE:
             raise broken(finding)
         findings.append(finding)
@@ -70,7 +69,6 @@ _EXPECTED: Final = {
     "attention norm": "the described norm of the residual = what the attention reads",
     "query": "attention norm * W_Q (+ bias, qk-norm) = the queries that attention works on, at position 0",
     "key": "attention norm * W_K (+ bias, qk-norm) = the keys that attention works on, at position 0",
-    "rotation": "queries and keys keep their norms on their way into attention",
     "value": "attention norm * W_V (+ bias) = the values",
     "attention rows": "softmax of the logits = the probabilities, and every row sums to 1",
     "causal mask": "no position attends to a later one",
@@ -87,6 +85,7 @@ _EXPECTED: Final = {
     "residual": "residual + attention + MLP = the residual after the layer",
     "final norm": "the described norm of the last residual = what the unembedding reads",
     "logits": "final norm * unembedding (+ bias, scale, softcap) = the model's logits",
+    "contributions": "what every part adds, through the frozen final norm = the logit of the predicted token",
     "own attention": "the logits with the captured attention = those with the model's own",
 }
 
@@ -112,13 +111,17 @@ def _error(found: Array, expected: Array) -> float:
 
 
 def _findings(
-    parts: Parts, decoder: Decoder, shape: HeadShape, forward: Forward, tokens: list[int]
+    parts: Parts, decoder: Decoder, shape: HeadShape, done: Pass, tokens: list[int]
 ) -> Iterator[Finding]:
+    forward = forwards(parts, decoder, shape, done)[0]
     positions = forward.position_embedding
     summed = forward.token_embedding if positions is None else forward.token_embedding + positions
     yield Finding("embeddings", None, _error(forward.embedding, summed))
     residual = forward.embedding
+    factors = _rotary_factors(parts)
     for index, layer in enumerate(forward.layers):
+        yield Finding("query", index, _met_error(done, index, "met_query", layer.query, factors))
+        yield Finding("key", index, _met_error(done, index, "met_key", layer.key, factors))
         for name, error in _layer_errors(parts, decoder, shape, index, residual, layer):
             yield Finding(name, index, error)
         residual = layer.residual_post
@@ -127,6 +130,7 @@ def _findings(
     final = decoder.final_norm(residual) if decoder.final_norm is not None else residual
     yield Finding("final norm", None, _error(forward.final_norm, final))
     yield Finding("logits", None, _error(forward.logits, logits(decoder, forward.final_norm)))
+    yield Finding("contributions", None, _contribution_error(decoder, forward))
     yield Finding("own attention", None, _error(forward.logits, _own_logits(parts, tokens)))
 
 
@@ -137,6 +141,70 @@ def logits(decoder: Decoder, final: Array) -> Array:
         raw = raw + decoder.unembedding_bias
     raw = raw * np.float32(decoder.logit_scale)
     return raw if decoder.softcap is None else decoder.softcap * np.tanh(raw / decoder.softcap)
+
+
+def _contribution_error(decoder: Decoder, forward: Forward) -> float:
+    """How far the direct effects of embeddings and branches are from the logit of the predicted token.
+
+    In a post-norm model only the last MLP and what enters it reach the final norm linearly.
+    """
+    rows = np.arange(len(forward.logits))
+    raw = forward.final_norm @ decoder.unembedding
+    token = raw.argmax(-1)
+    direction = decoder.unembedding.T[token]
+    found, constant = raw[rows, token], np.zeros(len(rows), dtype=np.float32)
+    last = forward.layers[-1].residual_post
+    if decoder.final_norm is not None:
+        if decoder.final_norm.bias is not None:
+            constant = direction @ decoder.final_norm.bias
+        direction = decoder.final_norm.pull_back(direction, decoder.final_norm.scale(last))
+    additions = list(_additions(decoder, forward))
+    effects = np.stack([(addition * direction).sum(-1) for addition in additions])
+    scale = max(float(np.abs(effects).max()), float(np.abs(found).max())) or 1.0
+    return float(np.abs(effects.sum(0) + constant - found).max()) / scale
+
+
+def _additions(decoder: Decoder, forward: Forward) -> Iterator[Array]:
+    """What is added to the last residual, part by part."""
+    if decoder.residual_norm:
+        last = forward.layers[-1]
+        yield _present(last.attention_post_norm)
+        yield last.mlp_output * np.float32(decoder.residual_multiplier)
+        return
+    yield forward.token_embedding
+    if forward.position_embedding is not None:
+        yield forward.position_embedding
+    for layer in forward.layers:
+        yield _branch(layer.attention_post_norm, layer.attention_output) * np.float32(decoder.residual_multiplier)
+        yield _branch(layer.mlp_post_norm, layer.mlp_output) * np.float32(decoder.residual_multiplier)
+
+
+def _rotary_factors(parts: Parts) -> list[float]:
+    """1 and what long-context rotary positions multiply queries and keys with."""
+    found = {1.0}
+    for module in parts.model.modules():
+        for name, value in vars(module).items():
+            if name.endswith("attention_scaling") and isinstance(value, int | float):
+                found.add(float(value))
+    return sorted(found)
+
+
+def _met_error(done: Pass, layer: int, name: str, rows: Array, factors: list[float]) -> float:
+    """How far queries or keys at position 0, where a rotary turn is none, are from those that attention met.
+
+    A family may fold attention's scale into its queries: one common factor is allowed.
+    """
+    met = done.recorder.rows_of(layer, name, 0)
+    if met is None or met.shape[1] % rows.shape[1]:
+        return float("inf")
+    first, own = met[0], np.repeat(rows[0], met.shape[1] // rows.shape[1], axis=0)
+    if first.shape != own.shape:
+        return float("inf")
+    common = float((first * own).sum() / max(float((own * own).sum()), 1e-30)) if factors == [1.0] else 1.0
+    if common <= 0.0:
+        return float("inf")
+    nearest = np.min([np.abs(first - factor * common * own) for factor in factors], axis=0)
+    return float(nearest.max()) / (float(np.abs(first).max()) or 1.0)
 
 
 def _own_logits(parts: Parts, tokens: list[int]) -> Array:

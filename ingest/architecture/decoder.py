@@ -80,7 +80,8 @@ class Decoder:
 
     `residual_multiplier` scales what both branches add (Granite). `residual_norm` is true when the
     norm acts on the residual itself after each addition (OPT-350m): then `attention_post_norm` and
-    `mlp_post_norm` of the layers hold those norms. `logit_scale` multiplies the logits, `softcap`
+    `mlp_post_norm` of the layers hold those norms, the MLP reads the output of the former and the next
+    layer that of the latter; the last layer's is the final norm and nowhere else. `logit_scale` multiplies the logits, `softcap`
     is Gemma's final c * tanh(logits / c).
     """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +18,8 @@ from ingest.architecture.decoder import Array, Decoder, LayerWeights, Norm
 from ingest.architecture.description import GUIDE, NormDescription
 from ingest.architecture.parts import LayerParts, Parts
 
-_UNBOUNDED_CONTEXT = 1 << 20
+_UNBOUNDED_CONTEXT: Final = 1 << 20
+_EPS: Final = ("eps", "variance_epsilon")
 
 
 @dataclass(frozen=True)
@@ -194,18 +195,32 @@ def key_norm(parts: Parts, layer: LayerParts) -> Norm | None:
 
 
 def norm(module: nn.Module | None, description: NormDescription, field: str) -> Norm | None:
-    """A norm's module as numbers. Raises ModelError for a module that is no norm."""
+    """A norm's module as numbers; a list of norms is one norm with a row a head.
+
+    Raises ModelError for a module that is no norm.
+    """
     if module is None:
         return None
-    weight = getattr(module, "weight", None)
-    eps = next((getattr(module, name) for name in ("eps", "variance_epsilon") if hasattr(module, name)), description.eps)
-    if weight is None or eps is None:
+    if isinstance(module, nn.ModuleList):
+        each = [norm(part, description, field) for part in module]
+        return Norm(description.kind, *_stacked([one for one in each if one is not None]))
+    weight, bias = getattr(module, "weight", None), _bias(module)
+    size = getattr(module, "normalized_shape", None)
+    eps = next((getattr(module, name) for name in _EPS if hasattr(module, name)), description.eps)
+    if eps is None or (weight is None and size is None):
         raise ModelError(
-            f"{field}: {type(module).__name__} is no norm: it has no {'weight' if weight is None else 'eps'}.",
+            f"{field}: {type(module).__name__} is no norm: it has no {'eps' if eps is None else 'weight'}.",
             next_step=f"Correct the description; see {GUIDE}.",
         )
-    array = _array(weight)
-    return Norm(description.kind, array + np.float32(description.offset) if description.offset else array, _bias(module), float(eps))
+    array = np.ones(size, dtype=np.float32) if weight is None else _array(weight)
+    if description.offset:
+        array = array + np.float32(description.offset)
+    return Norm(description.kind, array, bias, float(eps))
+
+
+def _stacked(norms: list[Norm]) -> tuple[Array, Array | None, float]:
+    biases = [norm.bias for norm in norms if norm.bias is not None]
+    return np.stack([norm.weight for norm in norms]), np.stack(biases) if biases else None, norms[0].eps
 
 
 def _projections(parts: Parts, layer: LayerParts, shape: HeadShape) -> tuple[Array, Array, Array]:

@@ -22,19 +22,28 @@ Positions = Literal["last", "all"] | Sequence[int]
 
 @dataclass(frozen=True)
 class Pass:
-    """One run of the model over a batch: what was recorded and the logits of every chosen row."""
+    """One run of the model over a batch: what was recorded, and the logits of each prompt's rows."""
 
+    batch: Sequence[Sequence[int]]
+    rows: Sequence[list[int]]
     recorder: Recorder
     logits: list[Array]
 
 
-def run(parts: Parts, batch: Sequence[Sequence[int]], rows: Sequence[Sequence[int]]) -> Pass:
+def run(parts: Parts, decoder: Decoder, batch: Sequence[Sequence[int]], positions: Positions) -> Pass:
     """Run the model once over `batch` (token ids), padded on the right.
 
     Causal attention makes padding on the right invisible to the tokens before it; the mask keeps it
-    invisible to families that count positions from the mask.
+    invisible to families that count positions from the mask. Raises ModelError for a prompt that is
+    empty or longer than the context, and for a position outside it.
     """
+    rows = [query_positions(len(tokens), positions) for tokens in batch]
     lengths = [len(tokens) for tokens in batch]
+    if max(lengths) > decoder.n_context:
+        raise ModelError(
+            f"A prompt has {max(lengths)} tokens; the model's context is {decoder.n_context}.",
+            next_step="Shorten the prompt.",
+        )
     width = max(lengths)
     ids = torch.zeros((len(batch), width), dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -46,7 +55,7 @@ def run(parts: Parts, batch: Sequence[Sequence[int]], rows: Sequence[Sequence[in
         output = parts.model(input_ids=ids, attention_mask=mask, use_cache=False, return_dict=True)
     logits = output.logits[0].float().cpu().numpy()
     ends = np.cumsum([len(positions) for positions in rows])[:-1]
-    return Pass(recorder, [np.ascontiguousarray(part) for part in np.split(logits, ends)])
+    return Pass(batch, rows, recorder, [np.ascontiguousarray(part) for part in np.split(logits, ends)])
 
 
 def capture(
@@ -54,21 +63,18 @@ def capture(
 ) -> list[Forward]:
     """The forward pass of every prompt of `batch` (token ids) at its query positions.
 
-    Raises ModelError for a prompt that is empty or longer than the context, for a position outside
-    it, and where the model never ran a part that the description names.
+    Raises what `run` raises, and ModelError where the model never ran a part that the description names.
     """
-    rows = [query_positions(len(tokens), positions) for tokens in batch]
-    for tokens in batch:
-        if len(tokens) > decoder.n_context:
-            raise ModelError(
-                f"A prompt has {len(tokens)} tokens; the model's context is {decoder.n_context}.",
-                next_step="Shorten the prompt.",
-            )
-    if not batch:
-        return []
-    done = run(parts, batch, rows)
-    split = _LayerReader(parts, decoder, shape, done.recorder)
-    return [_forward(split, tokens, rows[prompt], prompt, done.logits[prompt]) for prompt, tokens in enumerate(batch)]
+    return forwards(parts, decoder, shape, run(parts, decoder, batch, positions)) if batch else []
+
+
+def forwards(parts: Parts, decoder: Decoder, shape: HeadShape, done: Pass) -> list[Forward]:
+    """What a pass recorded, as the decomposition reads it."""
+    read = _LayerReader(parts, decoder, shape, done.recorder)
+    return [
+        _forward(read, tokens, done.rows[prompt], prompt, done.logits[prompt])
+        for prompt, tokens in enumerate(done.batch)
+    ]
 
 
 def query_positions(length: int, positions: Positions) -> list[int]:

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+logging.disable_progress_bar()
 
 VOCABULARY = 300
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -20,25 +23,92 @@ _COMMON = {
     "eos_token_id": 0,
     "pad_token_id": None,
     "tie_word_embeddings": False,
+    "max_position_embeddings": 64,
 }
-_ROTARY = _COMMON | {"intermediate_size": 48, "num_key_value_heads": 2, "max_position_embeddings": 64}
-_FAMILIES: dict[str, dict[str, Any]] = {
-    "gpt2": _COMMON | {"n_positions": 64, "n_inner": 80},
-    "llama": _ROTARY | {"attention_bias": True, "mlp_bias": True},
+_ROTARY = _COMMON | {"intermediate_size": 48, "num_key_value_heads": 2}
+_EXPERTS = _ROTARY | {"num_local_experts": 4, "num_experts": 4, "num_experts_per_tok": 2}
+_FALCON = _COMMON | {"ffn_hidden_size": 48}
+
+SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt2": ("gpt2", _COMMON | {"n_inner": 80}),
+    "gpt2, scaled by layer": ("gpt2", _COMMON | {"scale_attn_by_inverse_layer_idx": True, "tie_word_embeddings": True}),
+    "gptj": ("gptj", _COMMON | {"rotary_dim": 4, "n_inner": 48}),
+    "gpt_neo": (
+        "gpt_neo",
+        _COMMON | {"attention_types": [[["global", "local"], 1]], "window_size": 3, "intermediate_size": 48},
+    ),
+    "gpt_neox, parallel": ("gpt_neox", _COMMON | {"intermediate_size": 48, "use_parallel_residual": True}),
+    "gpt_neox, sequential": ("gpt_neox", _COMMON | {"intermediate_size": 48, "use_parallel_residual": False}),
+    "opt": ("opt", _COMMON | {"ffn_dim": 48, "word_embed_proj_dim": 32}),
+    "opt, as 350m": (
+        "opt",
+        _COMMON
+        | {"ffn_dim": 48, "word_embed_proj_dim": 20, "do_layer_norm_before": False, "tie_word_embeddings": True},
+    ),
+    "bloom": ("bloom", _COMMON),
+    "llama": ("llama", _ROTARY | {"attention_bias": True, "mlp_bias": True}),
+    "llama, odd heads, tied": (
+        "llama",
+        _ROTARY
+        | {"hidden_size": 30, "head_dim": 14, "num_attention_heads": 6, "num_key_value_heads": 2}
+        | {"tie_word_embeddings": True},
+    ),
+    "llama, yarn": (
+        "llama",
+        _ROTARY
+        | {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4}}
+        | {"max_position_embeddings": 256},
+    ),
+    "mistral": ("mistral", _ROTARY | {"sliding_window": 4}),
+    "mixtral": ("mixtral", _EXPERTS),
+    "qwen2": ("qwen2", _ROTARY),
+    "qwen3": ("qwen3", _ROTARY | {"head_dim": 12}),
+    "gemma": ("gemma", _ROTARY | {"head_dim": 10}),
+    "gemma2": ("gemma2", _ROTARY | {"head_dim": 10, "sliding_window": 4, "query_pre_attn_scalar": 24}),
+    "gemma3_text": ("gemma3_text", _ROTARY | {"head_dim": 10, "sliding_window": 4, "num_hidden_layers": 3}),
+    "phi": ("phi", _ROTARY | {"num_key_value_heads": 4, "partial_rotary_factor": 0.5}),
+    "phi, grouped, qk-norm": ("phi", _ROTARY | {"partial_rotary_factor": 0.5, "qk_layernorm": True}),
+    "phi3": ("phi3", _ROTARY),
+    "stablelm": ("stablelm", _ROTARY | {"use_qkv_bias": True}),
+    "stablelm, parallel, qk-norm": ("stablelm", _ROTARY | {"use_parallel_residual": True, "qk_layernorm": True}),
+    "starcoder2": ("starcoder2", _ROTARY | {"use_bias": True}),
+    "falcon, 7b": ("falcon", _FALCON | {"multi_query": True, "parallel_attn": True, "bias": False}),
+    "falcon, new": (
+        "falcon",
+        _FALCON | {"new_decoder_architecture": True, "num_kv_heads": 2, "bias": False, "parallel_attn": True},
+    ),
+    "falcon, new, one norm": (
+        "falcon",
+        _FALCON
+        | {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1, "parallel_attn": True},
+    ),
+    "falcon, rw": (
+        "falcon",
+        _FALCON | {"multi_query": False, "parallel_attn": False, "alibi": True, "bias": True},
+    ),
+    "granite": (
+        "granite",
+        _ROTARY
+        | {"embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5}
+        | {"attention_multiplier": 0.2, "attention_bias": True, "mlp_bias": True},
+    ),
+    "olmo2": ("olmo2", _ROTARY | {"attention_bias": True}),
 }
+"""Every shape that tests run: its name, its family and the fields of its config."""
 
 
 def random_model(family: str, folder: Path, seed: int = 0, **overrides: Any) -> Path:
-    """A random model of `family` with a byte-level BPE tokenizer, saved under `folder`; returns its folder.
+    """A random model of `family` (a name in SHAPES) with a byte-level BPE tokenizer, saved under `folder`; returns its folder.
 
     `overrides` are fields of the model's config. Weights are large enough that attention, nonlinearities
     and norms are far from linear.
     """
     torch.manual_seed(seed)
-    fields = _FAMILIES.get(family, _ROTARY) | overrides
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **fields))
+    name, base = SHAPES[family]
+    fields = base | overrides
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **fields))
     randomize(model)
-    target = folder / f"{family}-{len(list(folder.glob('*'))) if folder.exists() else 0}"
+    target = folder / f"{name}-{len(list(folder.glob('*'))) if folder.exists() else 0}"
     model.save_pretrained(target)
     save_tokenizer(target, byte_level_tokenizer(int(model.config.vocab_size)))
     return target
