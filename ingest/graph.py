@@ -13,7 +13,7 @@ from flowatlas.schema import SCHEMAS
 from flowatlas.vocabulary import RELATIONSHIP_TABLE, STATE_LABELS, STATE_STRIDE, TOP_TOKENS, Label, Type
 from ingest.architecture.decoder import Forward
 from ingest.columns import floats_or_null, integers_or_null, lists, token_lists
-from ingest.decompose.flows import Columns, Flows
+from ingest.decompose.flow_tables import Columns, Flows
 from ingest.decompose.shape import label_of
 from ingest.decompose.vectors import VectorGroup
 from ingest.lens.projection import Projection
@@ -44,11 +44,11 @@ def batch_tables(graphs: Sequence[PromptGraph], labels: Sequence[str]) -> dict[s
         tables[str(label)] = _state_table(label, by_label[label], text)
     for name in RELATIONSHIP_TABLE:
         tables[name] = _relationship_table(name, [(n, g.flows.tables[name]) for n, g in enumerate(graphs)])
-    tables["Prompt"] = _prompt_table(graphs, tables)
+    tables["Prompt"] = _prompt_table(graphs)
     return tables
 
 
-def _prompt_table(graphs: Sequence[PromptGraph], tables: dict[str, pa.Table]) -> pa.Table:
+def _prompt_table(graphs: Sequence[PromptGraph]) -> pa.Table:
     rows = []
     for number, graph in enumerate(graphs):
         states = sum(len(group.local) for group in graph.groups)

@@ -33,7 +33,9 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest(
-    prompts: Annotated[str, typer.Argument(help="File of prompts (.txt, .jsonl, .json, .csv, .parquet), or - for stdin.")],
+    prompts: Annotated[
+        str, typer.Argument(help="File of prompts (.txt, .jsonl, .json, .csv, .parquet), or - for stdin.")
+    ],
     model: Annotated[str | None, typer.Option(help="demo, a model folder, or a hub name.")] = None,
     store: Annotated[str | None, typer.Option(help="Store URI: a path, or neo4j://host:7687/database.")] = None,
     shards: Annotated[Path | None, typer.Option(help="Folder of the shards; default: beside the store.")] = None,
@@ -42,13 +44,21 @@ def ingest(
     foil_field: Annotated[str | None, typer.Option(help="Field that holds the foil.")] = None,
     dataset_field: Annotated[str | None, typer.Option(help="Field that holds the data set's name.")] = None,
     group_field: Annotated[str | None, typer.Option(help="Field that holds the group.")] = None,
-    template: Annotated[str | None, typer.Option(help="Text to fill with fields, such as 'The capital of {country} is'.")] = None,
-    all_templates: Annotated[bool, typer.Option("--all-templates", help="Use every template of a relation file.")] = False,
-    format: Annotated[str | None, typer.Option(help="txt, jsonl, json, csv or parquet, where the name does not tell.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Text to fill with fields, such as 'The capital of {country} is'.")
+    ] = None,
+    all_templates: Annotated[
+        bool, typer.Option("--all-templates", help="Use every template of a relation file.")
+    ] = False,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="txt, jsonl, json, csv or parquet, where the name does not tell.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take at most this many prompts.")] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Take this many prompts at random.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
-    only_correct: Annotated[bool, typer.Option("--only-correct", help="Only prompts that the model answers right.")] = False,
+    only_correct: Annotated[
+        bool, typer.Option("--only-correct", help="Only prompts that the model answers right.")
+    ] = False,
     positions: Annotated[str, typer.Option(help="Query positions: last, all, or a list such as 0,3,-1.")] = "last",
     keep: Annotated[str, typer.Option(help="Neuron relationships to store: full, top:K or mass:P.")] = "full",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first prompt that fails.")] = False,
@@ -66,7 +76,7 @@ def ingest(
     choices = Choices(positions, keep)
     options = ReadOptions(
         prompt_field=prompt_field, target_field=target_field, foil_field=foil_field, dataset_field=dataset_field,
-        group_field=group_field, template=template, all_templates=all_templates, format=cast("Format | None", format),
+        group_field=group_field, template=template, all_templates=all_templates, format=cast("Format | None", file_format),
         seed=seed, limit=None if only_correct else limit, sample=None if only_correct else sample,
     )  # fmt: skip
     inputs = read_prompts(prompts, options)
@@ -96,7 +106,7 @@ def stopping() -> Iterator[Callable[[], bool]]:
     """The first interrupt asks to stop after the batch at hand, the second one interrupts at once."""
     asked = False
 
-    def ask(signal_number: int, frame: FrameType | None) -> None:
+    def ask(_: int, __: FrameType | None) -> None:
         nonlocal asked
         if asked:
             raise KeyboardInterrupt

@@ -57,9 +57,19 @@ def directions(decoder: Decoder, forward: Forward, tokens: Int[Array, " P"]) -> 
         attention_residual.append(walk.direction)
         attention.append(walk.branch(decoder, weights.attention_post_norm, captured.attention_output))
     missing = np.where(tokens >= 0, np.float32(0), np.float32(np.nan))
-    lists = (attention, mlp, attention_residual, mlp_residual)
-    by_layer = [[array + missing[:, None] for array in reversed(found)] for found in lists]
-    return Directions(*by_layer, walk.direction + missing[:, None], walk.constant + missing, logit + missing)
+
+    def in_order(found: list[Array]) -> list[Array]:
+        return [array + missing[:, None] for array in reversed(found)]
+
+    return Directions(
+        in_order(attention),
+        in_order(mlp),
+        in_order(attention_residual),
+        in_order(mlp_residual),
+        walk.direction + missing[:, None],
+        walk.constant + missing,
+        logit + missing,
+    )
 
 
 @dataclass

@@ -56,7 +56,8 @@ def _columns(
 
 def _chosen_neurons(captured: ForwardLayer, weights: LayerWeights, direction: Float[Array, "P d_model"]) -> Columns:
     """Neurons of the chosen experts only; `router` is the weight of each one's expert."""
-    assert captured.neuron is not None and captured.router is not None
+    assert captured.neuron is not None
+    assert captured.router is not None
     inputs = captured.mlp_gate if captured.mlp_up is None else captured.mlp_gate * captured.mlp_up
     coefficients = captured.mlp_coefficient
     rows = weights.mlp_value[captured.neuron]

@@ -45,15 +45,16 @@ def circuit(weights: LayerWeights, kind: Kind, head: int) -> Float[Array, "d_hea
     queries (keys) that it is multiplied with.
     """
     group = head // (len(weights.w_q) // len(weights.w_k))
+    matrix: Array
     if kind in (Kind.VALUE, Kind.HEAD):
-        return weights.w_o[head]
-    if kind is Kind.QUERY:
-        matrix = weights.w_k[group]
-        return (matrix if weights.key_norm is None else matrix * weights.key_norm[group]).T
-    if kind is Kind.KEY:
-        matrix = weights.w_q[head]
-        return (matrix if weights.query_norm is None else matrix * weights.query_norm[head]).T
-    raise ValueError(kind)
+        matrix = weights.w_o[head]
+    elif kind is Kind.QUERY:
+        matrix = weights.w_k[group].T if weights.key_norm is None else (weights.w_k[group] * weights.key_norm[group]).T
+    elif kind is Kind.KEY:
+        matrix = weights.w_q[head].T if weights.query_norm is None else (weights.w_q[head] * weights.query_norm[head]).T
+    else:
+        raise ValueError(kind)
+    return matrix
 
 
 def ungroup(rows: Float[Array, "n n_kv_head d_head"], n_head: int) -> Float[Array, "n n_head d_head"]:
@@ -116,9 +117,8 @@ def _wide_vectors(captured: ForwardLayer, weights: LayerWeights) -> dict[Kind, A
 
 def _concatenated(captured: ForwardLayer, weights: LayerWeights) -> Float[Array, "P d_model"]:
     """The concatenated heads through W_O (OV circuit): the attention output without its bias."""
-    if weights.b_o is None:
-        return captured.attention_output
-    return captured.attention_output - weights.b_o
+    heads: Array = captured.attention_output if weights.b_o is None else captured.attention_output - weights.b_o
+    return heads
 
 
 def _repeat(bias: Array | None, times: int) -> Array | None:
@@ -130,9 +130,7 @@ def _wide(forward: Forward, numbering: Numbering, layer: int, kind: Kind, rows: 
         raise ValueError(f"The capture has no {kind} in layer {layer}.")
     # The heads side by side have their own norm; the lens reads them through W_O.
     held = forward.layers[layer].head.reshape(len(rows), -1) if kind is Kind.CONCATENATED_HEADS else rows
-    return VectorGroup(
-        kind, layer, numbering.ids(layer, kind), forward.positions, np.linalg.norm(held, axis=-1), rows
-    )
+    return VectorGroup(kind, layer, numbering.ids(layer, kind), forward.positions, np.linalg.norm(held, axis=-1), rows)
 
 
 def _qkv(

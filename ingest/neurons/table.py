@@ -47,7 +47,12 @@ def _attention_output_rows(
     columns = _identity(decoder, index.attention_output(layer), layer, Matrix.ATTENTION_OUTPUT, len(rows))
     columns["head"] = pa.array(np.arange(len(rows)) // decoder.d_head, pa.int32())
     columns["expert"] = pa.nulls(len(rows), pa.int32())
-    return pa.table(columns | _value(lens, rows, text) | _key(lens, "key_", None, len(rows), text) | _key(lens, "up_", None, len(rows), text))
+    return pa.table(
+        columns
+        | _value(lens, rows, text)
+        | _key(lens, "key_", None, len(rows), text)
+        | _key(lens, "up_", None, len(rows), text)
+    )
 
 
 def _mlp_rows(
@@ -89,7 +94,11 @@ def _key(
 ) -> dict[str, pa.Array]:
     if rows is None:
         nothing = pa.nulls(n, pa.list_(pa.string()))
-        return {f"{prefix}top_tokens": nothing, f"{prefix}bottom_tokens": nothing, f"{prefix}norm": pa.nulls(n, pa.float32())}
+        return {
+            f"{prefix}top_tokens": nothing,
+            f"{prefix}bottom_tokens": nothing,
+            f"{prefix}norm": pa.nulls(n, pa.float32()),
+        }
     found = lens.project_static(np.ascontiguousarray(rows))
     return {
         f"{prefix}top_tokens": token_lists(found.top_ids[:, :TOP_TOKENS], text),

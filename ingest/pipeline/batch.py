@@ -163,5 +163,5 @@ def _prompt_row(
 
 def _softmax(logits: Float[Array, " vocab"]) -> Float[Array, " vocab"]:
     exponentials: Array = np.exp(logits - logits.max())
-    return exponentials / exponentials.sum()
-
+    probabilities: Array = exponentials / exponentials.sum()
+    return probabilities

@@ -29,7 +29,9 @@ class Size:
         return self.states * BYTES_PER_STATE + self.relationships * BYTES_PER_RELATIONSHIP
 
 
-def graph_size(decoder: Decoder, shape: GraphShape, n_tokens: int, positions: list[int], chosen: int | None = None) -> Size:
+def graph_size(
+    decoder: Decoder, shape: GraphShape, n_tokens: int, positions: list[int], chosen: int | None = None
+) -> Size:
     """Size of one prompt's graph that keeps all neurons.
 
     `chosen` is the number of MLP neurons with coefficients at a position, where experts are chosen.

@@ -13,6 +13,7 @@ from flowatlas.vocabulary import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
+    from ingest.capture.forward import Positions
     from ingest.prompts import PromptInput
 
 
@@ -27,16 +28,20 @@ class Choices:
     def __post_init__(self) -> None:
         """Raise UsageError for positions or a policy that do not exist."""
         if not re.fullmatch(r"last|all|-?\d+(,-?\d+)*", self.positions):
-            raise UsageError(f"Positions '{self.positions}' are not known.", known="last, all, or a list such as 0,3,-1.")
+            raise UsageError(
+                f"Positions '{self.positions}' are not known.", known="last, all, or a list such as 0,3,-1."
+            )
         policy = re.fullmatch(r"full|top:([1-9]\d*)|mass:(0?\.\d+|1(?:\.0*)?|0)", self.keep)
-        if policy is None or policy[2] in ("0",):
+        if policy is None or policy[2] == "0":
             known = "full, top:K with K from 1, or mass:P with a share P above 0 and up to 1."
             raise UsageError(f"What to keep, '{self.keep}', is not known.", known=known)
 
     @property
-    def asked_positions(self) -> str | list[int]:
+    def asked_positions(self) -> Positions:
         """`last`, `all`, or numbers."""
-        return self.positions if self.positions in ("last", "all") else [int(p) for p in self.positions.split(",")]
+        if self.positions == "last":
+            return "last"
+        return "all" if self.positions == "all" else [int(part) for part in self.positions.split(",")]
 
 
 @dataclass(frozen=True)

@@ -64,13 +64,17 @@ class Progress(Protocol):
     def __call__(self, report: Report) -> None: ...
 
 
+def _silent(_: Report) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True)
 class Job:
     """Where an ingest writes, and how."""
 
     store: Store
     shards: Path
-    choices: Choices = Choices()
+    choices: Choices = field(default_factory=Choices)
     strict: bool = False
     threads: int = 1
     cache: Path | None = None
@@ -87,7 +91,7 @@ def ingest(
     the first broken or refused prompt where `job.strict`, and when no prompt at all was usable.
     """
     started = time.perf_counter()
-    tell = progress or (lambda report: None)
+    tell = progress or _silent
     report = Report(model.decoder.name, job.store.uri)
     job.shards.mkdir(parents=True, exist_ok=True)
     remove_unfinished(job.shards)
@@ -139,9 +143,7 @@ def _keys_on_disk(directory: Path, fingerprint: str) -> dict[str, Shard]:
     return {key: shard for shard in mine for key in shard.manifest.prompts}
 
 
-def _usable(
-    inputs: Iterable[PromptInput | Broken], model: LoadedModel, job: Job, report: Report
-) -> Iterator[Prepared]:
+def _usable(inputs: Iterable[PromptInput | Broken], model: LoadedModel, job: Job, report: Report) -> Iterator[Prepared]:
     """Prepared prompts; the others go to the report (or stop the ingest, where strict)."""
     from ingest.prompts import Broken
 

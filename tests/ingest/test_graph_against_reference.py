@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from ingest.architecture.load import load_model
 from ingest.lens.lens import LogitLens
 from ingest.neurons import NeuronIndex, TargetRanks
@@ -44,7 +45,9 @@ class Case:
     positions: str
 
 
-@pytest.fixture(scope="module", params=[(name, p) for name in SHAPES for p in ("last", "all")], ids=lambda p: f"{p[0]}-{p[1]}")
+@pytest.fixture(
+    scope="module", params=[(name, p) for name in SHAPES for p in ("last", "all")], ids=lambda p: f"{p[0]}-{p[1]}"
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     name, positions = request.param
     family, overrides = SHAPES[name]
@@ -112,7 +115,8 @@ def test_every_state_is_the_reference_vector_and_its_projection(case: Case, labe
         np.testing.assert_allclose(row["top_probs"], p[row["top_ids"][:10]], rtol=1e-3, err_msg=where)
         for name, token in zip(("target", "foil"), asked(ref, prepared, row), strict=True):
             if token < 0:
-                assert row[f"{name}_rank"] is None and row[f"{name}_prob"] is None
+                assert row[f"{name}_rank"] is None
+                assert row[f"{name}_prob"] is None
                 continue
             slack = 1e-5 * max(1.0, np.abs(logits).max())
             low = 1 + int((logits > logits[token] + slack).sum())
@@ -122,7 +126,9 @@ def test_every_state_is_the_reference_vector_and_its_projection(case: Case, labe
 
 
 def states(case: Case) -> dict[int, dict[str, object]]:
-    return {row["id"]: row for label in ("State", "Query", "Key", "Value", "Head") for row in case.tables[label].to_dicts()}
+    return {
+        row["id"]: row for label in ("State", "Query", "Key", "Value", "Head") for row in case.tables[label].to_dicts()
+    }
 
 
 def test_attention_edges_carry_the_reference_attention(case: Case) -> None:
@@ -135,7 +141,10 @@ def test_attention_edges_carry_the_reference_attention(case: Case) -> None:
         assert row["score"] == pytest.approx(layer.attention[at], rel=RELATIVE, abs=1e-7)
         assert row["logit"] == pytest.approx(layer.logits[at], rel=RELATIVE, abs=1e-5)
         seen = layer.attention[query["head"], query["position"], : query["position"] + 1]
-        assert abs(row["rank"] - (1 + (seen > layer.attention[at]).sum())) <= (np.abs(seen - layer.attention[at]) < 1e-6).sum() - 1
+        assert (
+            abs(row["rank"] - (1 + (seen > layer.attention[at]).sum()))
+            <= (np.abs(seen - layer.attention[at]) < 1e-6).sum() - 1
+        )
 
 
 def test_values_times_attention_make_the_head_and_its_contribution(case: Case) -> None:
@@ -157,7 +166,11 @@ def test_values_times_attention_make_the_head_and_its_contribution(case: Case) -
 
 def test_contributions_and_the_constant_sum_to_the_logit(case: Case) -> None:
     adds, nodes = case.tables["ADDS_State_State"], states(case)
-    bottom = [row for row in adds.to_dicts() if nodes[row["from"]]["kind"] in ("token_embedding", "position_embedding", "attention_bias", "mlp_bias")]
+    bottom = [
+        row
+        for row in adds.to_dicts()
+        if nodes[row["from"]]["kind"] in ("token_embedding", "position_embedding", "attention_bias", "mlp_bias")
+    ]
     edges = bottom + case.tables["CONCATENATES_Head_State"].to_dicts()
     edges += [row for row in case.tables["WRITES_Neuron_State"].to_dicts() if nodes[row["to"]]["kind"] == "mlp_output"]
     for number, (ref, prepared) in enumerate(zip(case.references, case.prepared, strict=True)):
@@ -203,7 +216,9 @@ def test_neuron_coefficients_ranks_and_target_ranks(case: Case) -> None:
             node = nodes[state]
             layer = case.references[node["prompt"]].layers[node["layer"]]
             attention = node["kind"] in ("concatenated_heads", "attention_output")
-            expected = layer.head[:, node["position"]].reshape(-1) if attention else getattr(layer, name)[node["position"]]
+            expected = (
+                layer.head[:, node["position"]].reshape(-1) if attention else getattr(layer, name)[node["position"]]
+            )
             first = index.attention_output(node["layer"]) if attention else index.mlp(node["layer"])
             neuron = part["to" if end == "from" else "from"].to_numpy() - first
             scores = part["score"].to_numpy()
@@ -217,7 +232,9 @@ def test_neuron_coefficients_ranks_and_target_ranks(case: Case) -> None:
                 check_written(case, node, rows, scores, part)
 
 
-def check_written(case: Case, node: dict[str, object], rows: np.ndarray, scores: np.ndarray, part: pl.DataFrame) -> None:
+def check_written(
+    case: Case, node: dict[str, object], rows: np.ndarray, scores: np.ndarray, part: pl.DataFrame
+) -> None:
     ref = case.references[node["prompt"]]
     target, _ = asked(ref, case.prepared[node["prompt"]], node)
     np.testing.assert_allclose(part["norm"], np.abs(scores) * np.linalg.norm(rows, axis=1), rtol=1e-3, atol=1e-6)
@@ -225,7 +242,9 @@ def check_written(case: Case, node: dict[str, object], rows: np.ndarray, scores:
     np.testing.assert_allclose(part["contribution"], effects, rtol=1e-2, atol=1e-5)
     logits = ref.lens(np.where(scores >= 0, 1.0, -1.0)[:, None] * rows)
     rank = 1 + (logits > logits[:, [target]] + 1e-6).sum(1)
-    assert (np.abs(part["target_rank"].to_numpy() - rank) <= (np.abs(logits - logits[:, [target]]) < 1e-5).sum(1) - 1).all()
+    assert (
+        np.abs(part["target_rank"].to_numpy() - rank) <= (np.abs(logits - logits[:, [target]]) < 1e-5).sum(1) - 1
+    ).all()
 
 
 def test_gated_neurons_carry_gate_and_up(case: Case) -> None:
@@ -236,7 +255,8 @@ def test_gated_neurons_carry_gate_and_up(case: Case) -> None:
         node = nodes[row["from"]]
         layer = case.references[node["prompt"]].layers[node["layer"]]
         if layer.gate is None:
-            assert row["gate"] is None and row["up"] is None
+            assert row["gate"] is None
+            assert row["up"] is None
             continue
         neuron = row["to"] - index.mlp(node["layer"])
         assert row["gate"] == pytest.approx(layer.gate[node["position"], neuron], rel=1e-3, abs=1e-5)
