@@ -17,7 +17,8 @@ from flowatlas.errors import ModelError
 from ingest.architecture.decoder import Array, Decoder, Forward, ForwardLayer, LayerWeights, Norm
 from ingest.architecture.description import GUIDE
 from ingest.architecture.parts import Parts
-from ingest.architecture.weights import HeadShape, key_norm, layer_biases, query_norm
+from ingest.architecture.weights import HeadShape, finished, key_norm, layer_biases, query_norm
+from ingest.capture.attention import INTERFACE
 from ingest.capture.forward import Pass, forwards, run
 
 TOLERANCE: Final = 1e-4
@@ -67,8 +68,8 @@ def contract_prompt(decoder: Decoder) -> list[int]:
 _EXPECTED: Final = {
     "embeddings": "token embedding + position embedding = the residual that enters layer 0",
     "attention norm": "the described norm of the residual = what the attention reads",
-    "query": "attention norm * W_Q (+ bias, qk-norm) = the queries that attention works on, at position 0",
-    "key": "attention norm * W_K (+ bias, qk-norm) = the keys that attention works on, at position 0",
+    "query": "attention norm * W_Q (+ bias, qk-norm) = the queries that attention works on, at position 0 and in length",
+    "key": "attention norm * W_K (+ bias, qk-norm) = the keys that attention works on, at position 0 and in length",
     "value": "attention norm * W_V (+ bias) = the values",
     "attention rows": "softmax of the logits = the probabilities, and every row sums to 1",
     "causal mask": "no position attends to a later one",
@@ -110,9 +111,7 @@ def _error(found: Array, expected: Array) -> float:
     return error if np.isfinite(error) else float("inf")
 
 
-def _findings(
-    parts: Parts, decoder: Decoder, shape: HeadShape, done: Pass, tokens: list[int]
-) -> Iterator[Finding]:
+def _findings(parts: Parts, decoder: Decoder, shape: HeadShape, done: Pass, tokens: list[int]) -> Iterator[Finding]:
     forward = forwards(parts, decoder, shape, done)[0]
     positions = forward.position_embedding
     summed = forward.token_embedding if positions is None else forward.token_embedding + positions
@@ -136,11 +135,13 @@ def _findings(
 
 def logits(decoder: Decoder, final: Array) -> Array:
     """The logits of rows after the final norm."""
-    raw = final @ decoder.unembedding
+    raw: Array = final @ decoder.unembedding
     if decoder.unembedding_bias is not None:
         raw = raw + decoder.unembedding_bias
     raw = raw * np.float32(decoder.logit_scale)
-    return raw if decoder.softcap is None else decoder.softcap * np.tanh(raw / decoder.softcap)
+    if decoder.softcap is not None:
+        raw = np.float32(decoder.softcap) * np.tanh(raw / np.float32(decoder.softcap))
+    return raw
 
 
 def _contribution_error(decoder: Decoder, forward: Forward) -> float:
@@ -190,33 +191,36 @@ def _rotary_factors(parts: Parts) -> list[float]:
 
 
 def _met_error(done: Pass, layer: int, name: str, rows: Array, factors: list[float]) -> float:
-    """How far queries or keys at position 0, where a rotary turn is none, are from those that attention met.
+    """How far queries or keys are from those that attention met: at position 0, where a rotary turn is
+    none, entry by entry, and elsewhere, where a turn keeps norms, by their norms.
 
     A family may fold attention's scale into its queries: one common factor is allowed.
     """
     met = done.recorder.rows_of(layer, name, 0)
     if met is None or met.shape[1] % rows.shape[1]:
         return float("inf")
-    first, own = met[0], np.repeat(rows[0], met.shape[1] // rows.shape[1], axis=0)
-    if first.shape != own.shape:
+    own = np.repeat(rows, met.shape[1] // rows.shape[1], axis=1)
+    if met.shape != own.shape:
         return float("inf")
-    common = float((first * own).sum() / max(float((own * own).sum()), 1e-30)) if factors == [1.0] else 1.0
-    if common <= 0.0:
-        return float("inf")
-    nearest = np.min([np.abs(first - factor * common * own) for factor in factors], axis=0)
-    return float(nearest.max()) / (float(np.abs(first).max()) or 1.0)
+    if factors != [1.0]:
+        nearest = np.min([np.abs(met[0] - factor * own[0]) for factor in factors], axis=0)
+        return float(nearest.max()) / (float(np.abs(met[0]).max()) or 1.0)
+    common = float((met[0] * own[0]).sum() / max(float((own[0] * own[0]).sum()), 1e-30))
+    lengths = _error(np.linalg.norm(met, axis=-1), np.linalg.norm(own, axis=-1) * abs(common))
+    return max(_error(met[0], own[0] * common), lengths) if common > 0.0 else float("inf")
 
 
 def _own_logits(parts: Parts, tokens: list[int]) -> Array:
-    """The logits with another implementation of attention than the one that was captured."""
-    config = parts.config
-    captured = config._attn_implementation
-    config._attn_implementation = "eager" if parts.description.attention.capture == "interface" else captured
+    """The logits without hooks, and with the model's own attention where ours was captured."""
+    through_interface = parts.description.attention.capture == "interface"
+    if through_interface:
+        parts.model.set_attn_implementation("eager")
     try:
         with torch.inference_mode():
             own: Array = parts.model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0].float().numpy()
     finally:
-        config._attn_implementation = captured
+        if through_interface:
+            parts.model.set_attn_implementation(INTERFACE)
     return own
 
 
@@ -254,16 +258,13 @@ def _attention_errors(
     parts: Parts, shape: HeadShape, index: int, weights: LayerWeights, layer: ForwardLayer
 ) -> Iterator[tuple[str, float]]:
     biases, modules = layer_biases(parts, shape, index), parts.layers[index]
-    over_heads = parts.description.attention.qk_norm_over == "head"
     for name, w, b, over, found in (
         ("query", weights.w_q, biases.b_q, query_norm(parts, modules), layer.query),
         ("key", weights.w_k, biases.b_k, key_norm(parts, modules), layer.key),
         ("value", weights.w_v, biases.b_v, None, layer.value),
     ):
         rows = np.einsum("pd,hde->phe", layer.attention_norm, w) + (0 if b is None else b)
-        if over is not None:
-            rows = over(rows) if over_heads else over(rows.reshape(len(rows), -1)).reshape(rows.shape)
-        yield name, _error(found, rows)
+        yield name, _error(found, finished(parts, rows, over))
     length = layer.attention.shape[-1]
     logits_ = layer.attention_logits.astype(np.float64)
     exponentials = np.exp(logits_ - logits_.max(-1, keepdims=True))

@@ -38,7 +38,8 @@ class AttentionDescription(_Part):
 
     Either `query`, `key` and `value`, or one `fused` projection with its `layout`: `blocks` is
     [all queries | all keys | all values], `groups` is, for each key/value head, its queries, its key
-    and its value. `query_norm` and `key_norm` act on each `head` or on the whole `projection`.
+    and its value. `query_norm` and `key_norm` act on each `head` or on the whole `projection`. `clip`
+    is the config's field that bounds queries, keys and values.
     `capture` says how probabilities are seen: through transformers' attention `interface`, or, in
     families that do not use it, by watching their own `eager` or `sdpa` code.
     """
@@ -53,6 +54,7 @@ class AttentionDescription(_Part):
     key_norm: str | None = None
     qk_norm: NormDescription | None = None
     qk_norm_over: Literal["head", "projection"] = "head"
+    clip: str | None = None
     output: str
     post_norm: str | None = None
     capture: Literal["interface", "eager", "sdpa"] = "interface"

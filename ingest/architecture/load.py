@@ -130,8 +130,10 @@ def _fields(config: Any) -> dict[str, Any]:
 
 def _model(folder: Path, config: Any, described: Description) -> Any:
     way = described.attention.capture
+    model: Any
+    loading: dict[str, Any]
     try:
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        model, loading = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
             folder,
             config=config,
             use_safetensors=True,

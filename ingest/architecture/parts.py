@@ -39,7 +39,7 @@ class LayerParts:
 class Parts:
     """The modules of a model, and the numbers its config gives."""
 
-    model: nn.Module
+    model: Any
     config: Any
     description: Description
     token_embedding: nn.Module
@@ -55,6 +55,7 @@ class Parts:
     residual_multiplier: float
     logit_scale: float
     softcap: float | None
+    clip: float | None
 
 
 def bind(model: Any, description: Description) -> Parts:
@@ -72,7 +73,6 @@ def bind(model: Any, description: Description) -> Parts:
         )
     multiplier = _number(config, description.logit_multiplier, "logit_multiplier")
     divisor = _number(config, description.logit_divisor, "logit_divisor")
-    softcap = description.softcap and getattr(config, description.softcap, None)
     return Parts(
         model=model,
         config=config,
@@ -89,7 +89,8 @@ def bind(model: Any, description: Description) -> Parts:
         embedding_multiplier=_number(config, description.embedding_multiplier, "embedding_multiplier"),
         residual_multiplier=_number(config, description.residual_multiplier, "residual_multiplier"),
         logit_scale=multiplier / divisor,
-        softcap=float(softcap) if softcap else None,
+        softcap=_bound(config, description.softcap, "softcap"),
+        clip=_bound(config, description.attention.clip, "attention.clip"),
     )
 
 
@@ -147,11 +148,29 @@ def _module(root: nn.Module, path: str, field: str) -> nn.Module:
 
 def _number(config: Any, name: str | None, field: str) -> float:
     """The config's number of that name; 1 without a name. Raises ModelError where the config lacks it."""
-    if name is None:
-        return 1.0
-    value = getattr(config, name, None)
+    value = 1.0 if name is None else _field(config, name, field)
     if not isinstance(value, int | float):
-        raise ModelError(
-            f"{field}: the model's config has no number '{name}'.", next_step=f"Correct the description; see {GUIDE}."
-        )
+        raise _no_field(name, field)
     return float(value)
+
+
+def _bound(config: Any, name: str | None, field: str) -> float | None:
+    """The config's number of that name; None without a name or where the config says none."""
+    value = None if name is None else _field(config, name, field)
+    return float(value) if value else None
+
+
+def _field(config: Any, name: str, field: str) -> Any:
+    """A config's field by its dotted name. Raises ModelError where the config lacks it."""
+    value = config
+    for step in name.split("."):
+        if not hasattr(value, step):
+            raise _no_field(name, field)
+        value = getattr(value, step)
+    return value
+
+
+def _no_field(name: str | None, field: str) -> ModelError:
+    return ModelError(
+        f"{field}: the model's config has no number '{name}'.", next_step=f"Correct the description; see {GUIDE}."
+    )

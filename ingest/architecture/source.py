@@ -41,7 +41,8 @@ def model_folder(source: str) -> Path:
         return folder
     if folder.is_file():
         raise ModelError(
-            f"The model '{source}' is a file.", next_step="Give the folder that holds config.json and model.safetensors."
+            f"The model '{source}' is a file.",
+            next_step="Give the folder that holds config.json and model.safetensors.",
         )
     if not _HUB_NAME.fullmatch(source) or source.startswith("."):
         raise ModelError(
@@ -89,7 +90,9 @@ def _shards(folder: Path, index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"The weights' index {index} cannot be read.", next_step="Download the model again.") from error
+        raise ModelError(
+            f"The weights' index {index} cannot be read.", next_step="Download the model again."
+        ) from error
     missing = [name for name in names if not (folder / str(name)).is_file()]
     if missing:
         raise ModelError(
@@ -131,7 +134,9 @@ def raw_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"'{folder / 'config.json'}' cannot be read: {error}.", next_step="Download it again.") from error
+        raise ModelError(
+            f"'{folder / 'config.json'}' cannot be read: {error}.", next_step="Download it again."
+        ) from error
     if not isinstance(config, dict):
         raise ModelError(f"'{folder / 'config.json'}' is no JSON object.", next_step="Download it again.")
     return config

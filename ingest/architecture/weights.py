@@ -91,7 +91,8 @@ def decoder(parts: Parts, *, name: str, family: str, fingerprint: str) -> Decode
         _misshapen("token_embedding", (embedding.shape[0], d_model), embedding.shape)
     if unembedding.shape[0] != d_model:
         _misshapen("the unembedding", (d_model, unembedding.shape[1]), unembedding.shape)
-    n_expert = parts.layers[0].experts.down_proj.shape[0] if parts.layers[0].experts is not None else 1
+    experts = parts.description.mlp.experts
+    n_expert = len(_parameter(parts.layers[0].experts, experts.value, "mlp.experts.value")) if experts else 1
     return Decoder(
         name=name,
         fingerprint=fingerprint,
@@ -182,6 +183,14 @@ def layer_biases(parts: Parts, shape: HeadShape, index: int) -> LayerBiases:
     return LayerBiases(b_q, b_k, b_v, key, up)
 
 
+def finished(parts: Parts, rows: Float[Array, "n heads d_head"], over: Norm | None) -> Float[Array, "n heads d_head"]:
+    """Projected queries, keys or values (which have no norm) as attention takes them: normed, then clipped."""
+    if over is not None:
+        whole = parts.description.attention.qk_norm_over == "projection"
+        rows = over(rows.reshape(len(rows), -1)).reshape(rows.shape) if whole else over(rows)
+    return rows if parts.clip is None else np.clip(rows, -parts.clip, parts.clip)
+
+
 def query_norm(parts: Parts, layer: LayerParts) -> Norm | None:
     """The norm on queries; its weight is [d_head], [n_head, d_head] or [n_head * d_head]."""
     described = parts.description
@@ -212,7 +221,7 @@ def norm(module: nn.Module | None, description: NormDescription, field: str) -> 
             f"{field}: {type(module).__name__} is no norm: it has no {'eps' if eps is None else 'weight'}.",
             next_step=f"Correct the description; see {GUIDE}.",
         )
-    array = np.ones(size, dtype=np.float32) if weight is None else _array(weight)
+    array = _array(weight) if weight is not None else np.ones(tuple(size or ()), dtype=np.float32)
     if description.offset:
         array = array + np.float32(description.offset)
     return Norm(description.kind, array, bias, float(eps))
@@ -237,15 +246,27 @@ def _mlp(parts: Parts, layer: LayerParts) -> tuple[Array, Array | None, Array]:
     if layer.experts is not None:
         names = parts.description.mlp.experts
         assert names is not None
-        key_up, value = _array(getattr(layer.experts, names.key_up)), _array(getattr(layer.experts, names.value))
-        key, up = (half.reshape(-1, half.shape[-1]) for half in np.split(key_up, 2, axis=1))
-        return key, up, value.transpose(0, 2, 1).reshape(-1, value.shape[1])
+        key_up = _parameter(layer.experts, names.key_up, "mlp.experts.key_up")
+        values = _parameter(layer.experts, names.value, "mlp.experts.value")
+        gates, ups = np.split(key_up, 2, axis=1)
+        rows = values.transpose(0, 2, 1).reshape(-1, values.shape[1])
+        return gates.reshape(-1, gates.shape[-1]), ups.reshape(-1, ups.shape[-1]), rows
     value = _matrix(parts, layer.mlp_value)
     if layer.mlp_key_up is not None:
-        key, up = np.split(_matrix(parts, layer.mlp_key_up).T, 2)
-        return key, up, value
-    up = None if layer.mlp_up is None else _matrix(parts, layer.mlp_up).T
-    return _matrix(parts, layer.mlp_key).T, up, value
+        gate, up = np.split(_matrix(parts, layer.mlp_key_up).T, 2)
+        return gate, up, value
+    return _matrix(parts, layer.mlp_key).T, None if layer.mlp_up is None else _matrix(parts, layer.mlp_up).T, value
+
+
+def _parameter(experts: nn.Module | None, name: str, field: str) -> Float[Array, "expert a b"]:
+    """A parameter that holds a matrix of every expert. Raises ModelError when it is none."""
+    parameter = getattr(experts, name, None)
+    if not isinstance(parameter, nn.Parameter) or parameter.ndim != 3:
+        raise ModelError(
+            f"{field}: {type(experts).__name__} has no parameter '{name}' with a matrix an expert.",
+            next_step=f"Correct the description; see {GUIDE}.",
+        )
+    return _array(parameter)
 
 
 def _heads_first(weight: Float[Array, "d_model heads d_head"]) -> Float[Array, "heads d_model d_head"]:

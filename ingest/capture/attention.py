@@ -136,14 +136,14 @@ class Watcher(TorchFunctionMode):
 def _fused(
     query: Tensor,
     key: Tensor,
-    value: Tensor,
+    _value: Tensor,
     attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
+    _dropout: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
     **_: Any,
 ) -> Attention:
-    """What torch's scaled_dot_product_attention computes inside, from its arguments."""
+    """What torch's scaled_dot_product_attention computes inside, from its arguments, in its order."""
     groups = query.shape[1] // key.shape[1]
     logits = query @ key.repeat_interleave(groups, dim=1).transpose(-1, -2)
     logits = logits * (query.shape[-1] ** -0.5 if scale is None else scale)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from flowatlas.errors import ModelError
 from ingest.architecture.decoder import Array, Decoder, Forward, ForwardLayer, LayerWeights
 from ingest.architecture.description import GUIDE
 from ingest.architecture.parts import LayerParts, Parts
-from ingest.architecture.weights import HeadShape, key_norm, query_norm
+from ingest.architecture.weights import HeadShape, finished, key_norm, query_norm
 from ingest.capture.recorder import Recorder, recording
 
 Positions = Literal["last", "all"] | Sequence[int]
@@ -179,22 +179,22 @@ class _LayerReader:
             query = query[self.recorder.rows[prompt].numpy()]
         else:
             query, key, value = (shape.heads(self.needed(index, name, prompt)) for name in ("query", "key", "value"))
-        whole = self.parts.description.attention.qk_norm_over == "projection"
-        for_query, for_key = query_norm(self.parts, layer), key_norm(self.parts, layer)
-        if for_query is not None:
-            query = for_query(query.reshape(len(query), -1)).reshape(query.shape) if whole else for_query(query)
-        if for_key is not None:
-            key = for_key(key.reshape(len(key), -1)).reshape(key.shape) if whole else for_key(key)
-        return query, key, np.ascontiguousarray(value)
+        return (
+            finished(self.parts, query, query_norm(self.parts, layer)),
+            finished(self.parts, key, key_norm(self.parts, layer)),
+            np.ascontiguousarray(finished(self.parts, value, None)),
+        )
 
-    def _mlp(self, layer: LayerParts, index: int, prompt: int, _: Array) -> dict[str, Array | None]:
+    def _mlp(self, layer: LayerParts, index: int, prompt: int, _: Array) -> dict[str, Any]:
         if layer.mlp_key_up is not None:
             gate, up = np.split(self.needed(index, "mlp_key_up", prompt), 2, axis=-1)
+            first: dict[str, Any] = {"mlp_gate": gate, "mlp_up": up}
         else:
-            gate, up = self.needed(index, "mlp_key", prompt), self.recorder.rows_of(index, "mlp_up", prompt)
-        return {"mlp_gate": gate, "mlp_up": up, "mlp_coefficient": self.needed(index, "mlp_coefficient", prompt)}
+            up_rows = None if layer.mlp_up is None else self.needed(index, "mlp_up", prompt)
+            first = {"mlp_gate": self.needed(index, "mlp_key", prompt), "mlp_up": up_rows}
+        return first | {"mlp_coefficient": self.needed(index, "mlp_coefficient", prompt)}
 
-    def _experts(self, layer: LayerParts, index: int, prompt: int, mlp_in: Array) -> dict[str, Array | None]:
+    def _experts(self, layer: LayerParts, index: int, prompt: int, mlp_in: Array) -> dict[str, Any]:
         """The chosen experts' neurons, computed again from what went in: their code keeps no whole vector."""
         weights: LayerWeights = self._decoder.layer(index)
         d_mlp = self._decoder.d_mlp

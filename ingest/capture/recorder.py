@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -79,7 +80,7 @@ def recording(parts: Parts, recorder: Recorder) -> Iterator[None]:
         else:
             watcher = Watcher(recorder.keep_attention, parts.n_head)
             for index, layer in enumerate(parts.layers):
-                hooks.around(layer.layer, lambda index=index: watcher.enter(index), watcher.leave)
+                hooks.around(layer.layer, partial(watcher.enter, index), watcher.leave)
                 hooks.around(layer.output, watcher.leave, watcher.leave)
             stack.enter_context(watcher)
         yield
