@@ -1,0 +1,183 @@
+/* The graph on the page: hover, click, path, find, zoom. Everything that must be immediate happens here,
+   without a word to the server. */
+window.FA = window.FA || {};
+
+FA.graph = {
+  meta: null, options: { color: "target", keys: "token", summary: true, far: 0 }, picked: null, pinned: new Set(), path: null,
+
+  cy() {
+    const element = document.getElementById("cy");
+    return element && element._cyreg ? element._cyreg.cy : null;
+  },
+
+  /* Called when the server's elements have come: waits until Cytoscape holds them, then draws. */
+  drawn(meta, tries) {
+    const cy = FA.graph.cy();
+    const there = cy && cy.nodes(".n").length === meta.boxes && cy.edges().length === meta.lines;
+    if (!there && (tries || 0) < 200) return setTimeout(() => FA.graph.drawn(meta, (tries || 0) + 1), 15);
+    if (!cy) return undefined;
+    if (!cy.scratch("fa")) FA.graph.attach(cy);
+    const before = FA.graph.meta;
+    FA.graph.meta = meta;
+    FA.graph.options.summary = meta.summary;
+    FA.graph.restyle(true);
+    if (!before || before.frame !== meta.frame) FA.graph.fit();
+    FA.graph.restorePick();
+    FA.graph.applyClasses();
+    FA.page.status(meta);
+    FA.page.layers(meta);
+    document.body.dataset.ready = String(Number(document.body.dataset.ready || 0) + 1);
+    document.body.dataset.drawn = meta.key;
+    return undefined;
+  },
+
+  attach(cy) {
+    cy.scratch("fa", true);
+    window.cy = cy;
+    const renderer = cy.renderer();
+    renderer.hideEdgesOnViewport = cy.elements().length > 900;
+    renderer.textureOnViewport = cy.elements().length > 900;
+    cy.minZoom(0.04); cy.maxZoom(3);
+    cy.on("mouseover", "node.n", (event) => {
+      const point = event.originalEvent;
+      event.target.addClass("over");
+      FA.hover.show(FA.nodeCard(event.target.data(), FA.graph.meta.prompt, 6), point.clientX, point.clientY);
+      cy.container().style.cursor = "pointer";
+    });
+    cy.on("mouseover", "edge", (event) => {
+      const point = event.originalEvent, edge = event.target;
+      edge.addClass("over");
+      FA.hover.show(FA.edgeCard(edge.data(), edge.source().data(), edge.target().data()), point.clientX, point.clientY);
+    });
+    cy.on("mouseover", "node.panel", (event) => { event.target.addClass("over"); cy.container().style.cursor = "pointer"; });
+    cy.on("mouseout", "node, edge", (event) => {
+      event.target.removeClass("over");
+      FA.hover.hide();
+      cy.container().style.cursor = "";
+    });
+    cy.on("tap", "node.n", (event) => FA.graph.pick(event.target.id()));
+    cy.on("tap", "node.panel", (event) => {
+      const layer = event.target.data("layer");
+      if (FA.graph.options.summary && layer !== null) FA.view.set({ l: `${layer}-${layer}` }, true);
+    });
+    cy.on("tap", (event) => { if (event.target === cy) FA.graph.pick(null); });
+    cy.on("zoom", () => {
+      FA.hover.hide();
+      clearTimeout(FA.graph.zoomTimer);
+      FA.graph.zoomTimer = setTimeout(() => FA.graph.restyle(false), 120);
+    });
+    cy.on("pan", FA.hover.hide);
+    new ResizeObserver(() => { cy.resize(); }).observe(cy.container());
+  },
+
+  farness(cy) { return FA.graph.options.summary ? (cy.zoom() < 0.46 ? 1 : 0) : cy.zoom() < 0.2 ? 2 : cy.zoom() < 0.42 ? 1 : 0; },
+
+  restyle(force) {
+    const cy = FA.graph.cy();
+    if (!cy || !FA.config) return;
+    const far = FA.graph.farness(cy), options = FA.graph.options;
+    if (!force && far === options.far) return;
+    options.far = far;
+    const heavy = cy.elements().length > 900, renderer = cy.renderer();
+    renderer.hideEdgesOnViewport = heavy;
+    renderer.textureOnViewport = heavy;
+    cy.style().fromJson(FA.stylesheet(FA.theme(), options)).update();
+  },
+
+  fit() {
+    const cy = FA.graph.cy();
+    if (!cy || !cy.elements().length) return;
+    cy.resize();
+    cy.fit(cy.elements(), 18);
+    FA.graph.restyle(false);
+  },
+
+  zoom(factor) {
+    const cy = FA.graph.cy(), box = cy.container().getBoundingClientRect();
+    cy.zoom({ level: cy.zoom() * factor, renderedPosition: { x: box.width / 2, y: box.height / 2 } });
+  },
+
+  neighbours(id, direction) {
+    const node = FA.graph.cy().getElementById(id);
+    return (direction === "in" ? node.incomers("edge") : node.outgoers("edge"))
+      .map((edge) => [edge.id(), direction === "in" ? edge.data("source") : edge.data("target")]);
+  },
+
+  look(id) {
+    const node = FA.graph.cy().getElementById(id);
+    return ["hub", "norm", "residual"].find((name) => node.hasClass(name)) || "part";
+  },
+
+  pick(id) {
+    FA.graph.picked = id;
+    FA.graph.path = id ? FA.path(id, FA.graph.neighbours, FA.graph.look, "both") : null;
+    FA.graph.applyClasses();
+    FA.inspector.show(id);
+    FA.view.remember({ sel: id || "" });
+  },
+
+  follow(direction) {
+    const cy = FA.graph.cy();
+    const width = (edge) => cy.getElementById(edge).data("w");
+    FA.graph.path = FA.strongest(FA.graph.picked, FA.graph.neighbours, direction, width);
+    FA.graph.applyClasses();
+  },
+
+  restorePick() {
+    const wanted = FA.graph.picked || FA.view.state.sel;
+    const there = wanted && FA.graph.cy().getElementById(wanted).length;
+    FA.graph.picked = there ? wanted : null;
+    FA.graph.path = there ? FA.path(wanted, FA.graph.neighbours, FA.graph.look, "both") : null;
+    FA.inspector.show(FA.graph.picked);
+  },
+
+  /* Everything that fades or marks, in one pass: the path, a found token, a chosen input token, pins. */
+  applyClasses() {
+    const cy = FA.graph.cy();
+    if (!cy) return;
+    const lit = FA.graph.path, words = (FA.graph.search || "").trim().toLowerCase(), token = FA.graph.token;
+    let found = 0, first = null;
+    cy.batch(() => {
+      cy.elements().removeClass("faded picked found token pinned");
+      if (lit) cy.elements(".n, .e").forEach((one) => { if (!lit.has(one.id())) one.addClass("faded"); });
+      if (lit) cy.nodes(".band").addClass("faded");
+      if (token !== null && token !== undefined) {
+        const memories = cy.nodes(".key, .value").filter((node) => node.data("source") === token);
+        const kept = memories.union(memories.connectedEdges()).union(memories.neighborhood("node.n"));
+        cy.elements(".n, .e").difference(kept).addClass("faded");
+        memories.addClass("token");
+      }
+      if (words) {
+        const hits = cy.nodes(".n").filter((node) => node.data("tok").slice(0, 10).some((t) => t.trim().toLowerCase() === words));
+        const loose = hits.length ? hits : cy.nodes(".n").filter((node) => node.data("tok").slice(0, 10).some((t) => t.toLowerCase().includes(words)));
+        loose.addClass("found");
+        found = loose.length; first = loose[0];
+      }
+      if (FA.graph.picked) cy.getElementById(FA.graph.picked).addClass("picked");
+      FA.graph.pinned.forEach((id) => cy.getElementById(id).addClass("pinned"));
+    });
+    FA.page.found(words ? found : null, first);
+  },
+
+  find(words) {
+    FA.graph.search = words;
+    FA.graph.applyClasses();
+  },
+
+  nextFound() {
+    const cy = FA.graph.cy(), hits = cy.nodes(".found");
+    if (!hits.length) return;
+    FA.graph.foundAt = ((FA.graph.foundAt || 0) + 1) % hits.length;
+    const hit = hits[FA.graph.foundAt];
+    cy.animate({ center: { eles: hit }, zoom: Math.max(cy.zoom(), 0.7), duration: 200 });
+    FA.inspector.show(hit.id());
+  },
+
+  showToken(position) {
+    FA.graph.token = FA.graph.token === position ? null : position;
+    FA.graph.picked = null; FA.graph.path = null;
+    FA.graph.applyClasses();
+    FA.page.tokens();
+    FA.inspector.showToken(FA.graph.token);
+  },
+};

@@ -1,0 +1,39 @@
+/* Clientside callbacks: three lines each. */
+window.dash_clientside = window.dash_clientside || {};
+window.dash_clientside.fa = {
+  start(config) { if (config) FA.page.start(config); return window.dash_clientside.no_update; },
+  drawn(meta) { if (meta && FA.config) FA.graph.drawn(meta); return window.dash_clientside.no_update; },
+  control() {
+    const context = window.dash_clientside.callback_context;
+    const patch = {};
+    context.triggered.forEach(({ prop_id: name, value }) => FA.control(name.split(".")[0], value, patch));
+    if (FA.config && Object.keys(patch).length) FA.view.set(patch, "l" in patch);
+    return window.dash_clientside.no_update;
+  },
+  find(words) { if (FA.config && FA.graph.cy()) FA.graph.find(words || ""); return window.dash_clientside.no_update; },
+  openPrompt(rows) {
+    const row = rows && rows[0];
+    if (row && FA.config && String(row.id) !== String(FA.view.state.p)) FA.view.set({ p: row.id }, true);
+    return window.dash_clientside.no_update;
+  },
+  filter(words) {
+    dash_clientside.set_props("g-prompts", { dashGridOptions: { ...FA.gridOptions(), quickFilterText: words || "" } });
+    return window.dash_clientside.no_update;
+  },
+  say(message) { if (message && FA.config) FA.page.say(message.text, message.kind); return window.dash_clientside.no_update; },
+};
+
+FA.control = function (id, value, patch) {
+  if (id === "g-layers" && Array.isArray(value)) {
+    const meta = FA.graph.meta, shown = meta && meta.range ? meta.range.join("-") : "";
+    if (value.join("-") !== shown && !FA.quietLayers) patch.l = value.join("-");
+    return;
+  }
+  if (id === "g-parts") { patch.hide = ["mlp", "attention", "qk"].filter((part) => !(value || []).includes(part)).join(","); return; }
+  const entry = Object.entries(FA.view.controls).find(([, [control]]) => control === id);
+  if (entry && value !== null && value !== undefined) patch[entry[0]] = value;
+};
+
+FA.gridOptions = () => ({
+  rowSelection: { mode: "singleRow", checkboxes: false, enableClickSelection: true },
+});

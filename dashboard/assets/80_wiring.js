@@ -1,0 +1,13 @@
+/* Buttons that need no server: fit, theme, help. Bound once the page is there. */
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button || !window.FA || !FA.config) return;
+  const actions = {
+    "g-fit": FA.graph.fit,
+    "theme-flip": FA.page.flip,
+    "help-open": () => { document.getElementById("fa-help").hidden = false; },
+    "g-overview": () => FA.view.set({ l: "all" }, true),
+  };
+  if (actions[button.id]) actions[button.id]();
+});
+document.addEventListener("click", (event) => { if (event.target.id === "fa-help") event.target.hidden = true; });

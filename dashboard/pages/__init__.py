@@ -1,0 +1,1 @@
+"""The tabs of the page: each has `layout` and `register`."""

@@ -1,0 +1,1 @@
+"""Serving the application: who may see it, and what the browser may do."""

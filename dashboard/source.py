@@ -1,0 +1,118 @@
+"""What the page reads from the store, with short memories so that a slider does not ask twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Final, TypeVar, cast
+
+from dashboard.choice import SUMMARY, Choice
+from dashboard.elements.text import visible
+from dashboard.picture import Picture, message, picture
+from dashboard.view import GraphView
+from flowatlas.errors import FlowatlasError, UsageError
+from flowatlas.stores.base import Store
+from query.graph import Graph
+from query.pruning import Policy
+from query.slice import slice as slice_of
+
+KEPT_GRAPHS: Final = 12
+KEPT_SECONDS: Final = 300.0
+T = TypeVar("T")
+
+
+class Memory:
+    """A small cache, least recently used out first, each entry for a limited time."""
+
+    def __init__(self, size: int, seconds: float) -> None:
+        self.size, self.seconds = size, seconds
+        self._kept: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value of `key`, made if it is not kept."""
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None and time.monotonic() - kept[0] < self.seconds:
+                self._kept.move_to_end(key)
+                return cast("T", kept[1])
+        value = make()
+        with self._lock:
+            self._kept[key] = (time.monotonic(), value)
+            while len(self._kept) > self.size:
+                self._kept.popitem(last=False)
+        return value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+
+
+class Source:
+    """The store as the page sees it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.graphs = Memory(KEPT_GRAPHS, KEPT_SECONDS)
+
+    def prompts(self) -> list[dict[str, Any]]:
+        """Rows of the prompts tables, in the order of their ids."""
+        text = (
+            "MATCH (p:Prompt) RETURN p.id AS id, p.text AS text, p.dataset AS dataset, p.`group` AS `group`, p.target AS target, "
+            "p.foil AS foil, p.predicted AS predicted, p.predicted_prob AS predicted_prob, p.target_prob AS target_prob, "
+            "p.target_rank AS target_rank, p.correct AS correct, p.n_tokens AS n_tokens, p.keep AS keep, p.model AS model, "
+            "p.pair AS pair, p.role AS role ORDER BY id"
+        )
+        rows: list[dict[str, Any]] = self.store.read(text).to_pylist()
+        for row in rows:
+            for name in ("text", "target", "foil", "predicted", "dataset", "group"):
+                row[name] = None if row[name] is None else visible(row[name])
+        return rows
+
+    def first_prompt(self) -> int | None:
+        """The prompt that the page opens with."""
+        found = self.store.read("MATCH (p:Prompt) RETURN min(p.id) AS id")["id"].to_pylist()
+        return found[0] if found else None
+
+    def graph(self, view: GraphView) -> Graph:
+        """The pruned graph of a view. Raises FlowatlasError."""
+        choice = _choice(view)
+        layers = None if view.layers is None else range(view.layers[0], view.layers[1] + 1)
+        assert view.prompt is not None
+        key = (view.prompt, layers, choice)
+        return self.graphs.get(
+            key, lambda: slice_of(self.store, cast("int", view.prompt), layers, policy=cast("Policy", choice))
+        )
+
+    def n_layer(self, prompt: int) -> int:
+        """Layers of a prompt's model. Raises UsageError when there is no such prompt."""
+        text = "MATCH (p:Prompt), (m:Model) WHERE p.id = $prompt AND m.id = p.model RETURN m.n_layer AS n"
+        found = self.store.read(text, {"prompt": prompt})["n"].to_pylist()
+        if not found:
+            raise UsageError(f"There is no prompt {prompt}.", next_step="It may have been deleted; choose another.")
+        return int(found[0])
+
+    def picture(self, view: GraphView) -> Picture:
+        """What the Graph tab draws; a failure becomes an empty picture with a message."""
+        try:
+            prompt = view.prompt if view.prompt is not None else self.first_prompt()
+            if prompt is None:
+                return message("The store holds no prompts yet. Type one in the Prompts tab, or ingest a file.", view.problems)
+            checked = GraphView(**{**view.__dict__, "prompt": prompt}).clamped(self.n_layer(prompt))
+            return picture(self.graph(checked), checked)
+        except FlowatlasError as error:
+            return message(str(error), (*view.problems, str(error)))
+
+
+def _choice(view: GraphView) -> Choice:
+    """The pruning of a view; the summary has its own."""
+    if view.layers is None:
+        return Choice(SUMMARY)
+    shown = GraphView(
+        positive=view.positive, negative=view.negative, memories=view.memories, heads=view.heads,
+        head_count=view.head_count, score=view.score,
+    )  # fmt: skip
+    return Choice(shown, frozenset(int(word.lstrip("sn")) for word in view.expanded))
