@@ -113,9 +113,7 @@ def _error(found: Array, expected: Array) -> float:
 
 def _findings(parts: Parts, decoder: Decoder, shape: HeadShape, done: Pass, tokens: list[int]) -> Iterator[Finding]:
     forward = forwards(parts, decoder, shape, done)[0]
-    positions = forward.position_embedding
-    summed = forward.token_embedding if positions is None else forward.token_embedding + positions
-    yield Finding("embeddings", None, _error(forward.embedding, summed))
+    yield Finding("embeddings", None, _embedding_error(forward))
     residual = forward.embedding
     factors = _rotary_factors(parts)
     for index, layer in enumerate(forward.layers):
@@ -131,6 +129,13 @@ def _findings(parts: Parts, decoder: Decoder, shape: HeadShape, done: Pass, toke
     yield Finding("logits", None, _error(forward.logits, logits(decoder, forward.final_norm)))
     yield Finding("contributions", None, _contribution_error(decoder, forward))
     yield Finding("own attention", None, _error(forward.logits, _own_logits(parts, tokens)))
+
+
+def _embedding_error(forward: Forward) -> float:
+    parts = [part for part in (forward.token_embedding, forward.position_embedding) if part is not None]
+    if any(part.shape != forward.embedding.shape for part in parts):
+        return float("inf")
+    return _error(forward.embedding, np.sum(parts, axis=0))
 
 
 def logits(decoder: Decoder, final: Array) -> Array:

@@ -58,17 +58,41 @@ def load_model(source: str, *, description: Mapping[str, Any] | None = None) -> 
     config = _config(folder)
     described = _description(config, description)
     model = _model(folder, config, described)
-    parts = bind(model, described)
-    heads = head_shape(parts)
-    plain = decoder(
-        parts,
-        name="demo" if source == "demo" else folder.resolve().name if Path(source).expanduser().is_dir() else source,
-        family=config.model_type,
-        fingerprint=sources.fingerprint(folder, weights),
+    name = "demo" if source == "demo" else folder.resolve().name if Path(source).expanduser().is_dir() else source
+    understood = understand(
+        model, described, name=name, family=config.model_type, fingerprint=sources.fingerprint(folder, weights)
     )
-    tokenizer = Tokenizer(_tokenizer(folder), plain.vocab_size)
-    report = check(parts, plain, heads)
-    return LoadedModel(plain, tokenizer, parts, heads, report)
+    tokenizer = Tokenizer(_tokenizer(folder), understood.decoder.vocab_size)
+    return LoadedModel(understood.decoder, tokenizer, understood.parts, understood.heads, understood.report)
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What a model is made of, and how well the contract held."""
+
+    parts: Parts
+    heads: HeadShape
+    decoder: Decoder
+    report: Report
+
+
+def understand(model: Any, described: Description, *, name: str, family: str, fingerprint: str) -> Understood:
+    """Bind a description to a model in memory and run the contract.
+
+    Raises ModelError saying what does not fit.
+    """
+    try:
+        parts = bind(model, described)
+        heads = head_shape(parts)
+        plain = decoder(parts, name=name, family=family, fingerprint=fingerprint)
+        return Understood(parts, heads, plain, check(parts, plain, heads))
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # A wrong path can lead to any module; what that does with our vectors nobody can foresee.
+        raise ModelError(
+            "The description does not fit the model: a part cannot do what its place asks for.",
+            known=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            next_step=f"Correct the description; see {GUIDE}.",
+        ) from error
 
 
 def _config(folder: Path) -> Any:

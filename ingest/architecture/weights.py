@@ -82,7 +82,9 @@ def decoder(parts: Parts, *, name: str, family: str, fingerprint: str) -> Decode
     unembedding = _array(parts.unembedding.weight).T
     bias = _bias(parts.unembedding)
     if parts.output_projection is not None:
-        unembedding = _matrix(parts, parts.output_projection) @ unembedding
+        narrowing = _matrix(parts, parts.output_projection)
+        _expect("output_projection", narrowing.shape, (narrowing.shape[0], unembedding.shape[0]))
+        unembedding = narrowing @ unembedding
     get_layer = lru_cache(maxsize=None)(lambda index: layer_weights(parts, shape, index))
     first: LayerWeights = get_layer(0)
     last_norm = final_norm(parts)
@@ -129,9 +131,9 @@ def final_norm(parts: Parts) -> Norm | None:
 def layer_weights(parts: Parts, shape: HeadShape, index: int) -> LayerWeights:
     """The matrices of one layer. Raises ModelError for a shape that does not fit."""
     layer, described = parts.layers[index], parts.description
-    w_q, w_k, w_v = (_heads_first(w) for w in _projections(parts, layer, shape))
     w_o = _matrix(parts, layer.output)
     d_model = w_o.shape[1]
+    w_q, w_k, w_v = (_heads_first(w) for w in _projections(parts, layer, shape))
     _expect("attention.query", w_q.shape, (shape.n_head, d_model, shape.d_head))
     _expect("attention.key", w_k.shape, (shape.n_kv_head, d_model, shape.d_head))
     _expect("attention.value", w_v.shape, (shape.n_kv_head, d_model, shape.d_head))
@@ -148,8 +150,8 @@ def layer_weights(parts: Parts, shape: HeadShape, index: int) -> LayerWeights:
         w_v=w_v,
         w_o=w_o.reshape(shape.n_head, shape.d_head, d_model),
         b_o=_bias(layer.output),
-        query_norm=_per_head(query_norm(parts, layer), shape.n_head, shape.d_head),
-        key_norm=_per_head(key_norm(parts, layer), shape.n_kv_head, shape.d_head),
+        query_norm=_per_head(parts, query_norm(parts, layer), shape.n_head, shape.d_head),
+        key_norm=_per_head(parts, key_norm(parts, layer), shape.n_kv_head, shape.d_head),
         attention_post_norm=norm(layer.attention_post_norm, described.norm, "attention.post_norm"),
         mlp_norm=norm(layer.mlp_norm, described.norm, "mlp.norm"),
         mlp_key=mlp_key,
@@ -236,9 +238,10 @@ def _projections(parts: Parts, layer: LayerParts, shape: HeadShape) -> tuple[Arr
     """Query, key and value weights as [d_model, heads, d_head]."""
     if layer.fused is not None:
         return shape.split(_matrix(parts, layer.fused))
-    separate = (_matrix(parts, module) for module in (layer.query, layer.key, layer.value))
-    query, key, value = (shape.heads(matrix) for matrix in separate)
-    return query, key, value
+    query, key, value = (_matrix(parts, module) for module in (layer.query, layer.key, layer.value))
+    for matrix, name in ((query, "query"), (key, "key"), (value, "value")):
+        _divided(matrix.shape[1], shape.d_head, f"attention.{name}")
+    return shape.heads(query), shape.heads(key), shape.heads(value)
 
 
 def _mlp(parts: Parts, layer: LayerParts) -> tuple[Array, Array | None, Array]:
@@ -273,12 +276,15 @@ def _heads_first(weight: Float[Array, "d_model heads d_head"]) -> Float[Array, "
     return weight.transpose(1, 0, 2)
 
 
-def _per_head(over: Norm | None, heads: int, d_head: int) -> Float[Array, "heads d_head"] | None:
-    """A qk-norm's weight, for every head."""
+def _per_head(parts: Parts, over: Norm | None, heads: int, d_head: int) -> Float[Array, "heads d_head"] | None:
+    """A qk-norm's weight, for every head. Raises ModelError for one of another size."""
     if over is None:
         return None
-    weight = over.weight.reshape(-1, d_head)
-    return np.broadcast_to(weight, (heads, d_head))
+    if parts.description.attention.qk_norm_over == "projection":
+        _expect("attention.query_norm, key_norm", over.weight.shape, (heads * d_head,))
+    elif over.weight.shape != (heads, d_head):
+        _expect("attention.query_norm, key_norm", over.weight.shape, (d_head,))
+    return np.broadcast_to(over.weight.reshape(-1, d_head), (heads, d_head))
 
 
 def _matrix(parts: Parts, module: nn.Module | None) -> Float[Array, "n_in n_out"]:
@@ -321,7 +327,7 @@ def _expect(field: str, found: tuple[int, ...], expected: tuple[int, ...]) -> No
 
 def _misshapen(field: str, expected: tuple[int, ...], found: tuple[int, ...]) -> None:
     raise ModelError(
-        f"{field}: the matrix has the shape {found}.",
+        f"{field}: its weights have the shape {found}.",
         known=f"Expected {expected}.",
         next_step=f"Correct the description (a transposed matrix, another split?); see {GUIDE}.",
     )

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from flowatlas.errors import ModelError
 from ingest.architecture.decoder import Array
+from ingest.architecture.description import GUIDE
 from ingest.architecture.parts import LayerParts, Parts
 from ingest.capture.attention import Attention, Watcher, listener
 
@@ -96,8 +98,14 @@ class _Hooks:
     def output(self, module: nn.Module | None, where: Where, *, every: bool = False) -> None:
         """Keep what a module gives."""
 
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            self._recorder.keep(where, output[0] if isinstance(output, tuple) else output, every=every)
+        def hook(module: nn.Module, _args: Any, output: Any) -> None:
+            rows = output[0] if isinstance(output, tuple) else output
+            if not isinstance(rows, Tensor):
+                raise ModelError(
+                    f"{where[1]}: {type(module).__name__} gives no vectors.",
+                    next_step=f"Correct the description; see {GUIDE}.",
+                )
+            self._recorder.keep(where, rows, every=every)
 
         if module is not None:
             self._stack.callback(module.register_forward_hook(hook).remove)
