@@ -29,14 +29,18 @@
 //   target_rank - rank of the target in the projection of what it writes
 //   top_tokens - top tokens of the neuron
 //   bottom_tokens - top tokens of its negative
-MATCH (a:State)-[e:ACTIVATES]->(n:Neuron)-[w:WRITES]->(b:State)
-WHERE a.id >= $prompt * 16777216 AND a.id < ($prompt + 1) * 16777216
-  AND b.id >= $prompt * 16777216 AND b.id < ($prompt + 1) * 16777216 AND a.position = b.position
-  /* if first_layer: AND a.layer >= $first_layer AND b.layer >= $first_layer */
-  /* if last_layer: AND a.layer <= $last_layer AND b.layer <= $last_layer */
-  /* if position: AND a.position = $position AND b.position = $position */
+MATCH (n:Neuron)-[w:WRITES]->(b:State)
+WHERE b.id >= $prompt * 16777216 AND b.id < ($prompt + 1) * 16777216
+  /* if first_layer: AND b.layer >= $first_layer */
+  /* if last_layer: AND b.layer <= $last_layer */
+  /* if position: AND b.position = $position */
   /* if neurons: AND w.rank <= $neurons */
-RETURN n.layer AS layer, n.matrix AS matrix, n.`index` AS `index`, n.head AS head, n.id AS neuron, a.id AS `from`,
-  b.id AS `to`, e.score AS before, w.score AS score, w.rank AS rank, w.norm AS norm, w.contribution AS contribution,
-  w.target_rank AS target_rank, n.top_tokens AS top_tokens, n.bottom_tokens AS bottom_tokens
+WITH n.id AS neuron, b.id AS `to`, b.position AS position, w.score AS score, w.rank AS rank, w.norm AS norm,
+  w.contribution AS contribution, w.target_rank AS target_rank
+MATCH (a:State)-[e:ACTIVATES]->(m:Neuron)
+WHERE a.id >= $prompt * 16777216 AND a.id < ($prompt + 1) * 16777216 AND m.id = neuron AND a.position = position
+WITH neuron, a.id AS `from`, `to`, e.score AS before, score, rank, norm, contribution, target_rank
+MATCH (n:Neuron) WHERE n.id = neuron
+RETURN n.layer AS layer, n.matrix AS matrix, n.`index` AS `index`, n.head AS head, neuron, `from`, `to`, before, score,
+  rank, norm, contribution, target_rank, n.top_tokens AS top_tokens, n.bottom_tokens AS bottom_tokens
 ORDER BY layer, matrix, `to`, rank, `index`

@@ -34,7 +34,7 @@ WHERE s.id >= $prompt * 16777216 AND s.id < ($prompt + 1) * 16777216
   /* if first_layer: AND s.layer >= $first_layer */
   /* if last_layer: AND s.layer <= $last_layer */
   /* if position: AND (s.position = $position OR (s.kind IN ['key', 'value'] AND s.position < $position)) */
-  /* if values: AND (NOT s.kind IN ['key', 'value'] OR EXISTS { MATCH (s)-[r:RECALLS|SUMS]->(o:Value|Head) WHERE r.rank <= $values }) */
+/* if values: OPTIONAL MATCH (s)-[r:RECALLS|SUMS]->(o:Value|Head) WITH DISTINCT s, CASE WHEN r.rank > $values THEN false ELSE true END AS shown WHERE shown */
 RETURN s.layer AS layer, s.kind AS kind, s.head AS head, s.source AS source, s.position AS position, s.id AS id,
   s.norm AS norm, s.entropy AS entropy, s.top_token AS top_token, s.top_tokens AS top_tokens, s.top_probs AS top_probs,
   s.top_ids AS top_ids, s.target_rank AS target_rank, s.target_prob AS target_prob, s.foil_rank AS foil_rank,

@@ -1,0 +1,31 @@
+// minimal_pair
+// What changed between the clean and the corrupted prompt of a minimal pair: heads, largest change first.
+//
+// Each prompt's effect is that on its own target. For the whole flow of both graphs see `flowatlas compare`.
+//
+// topic: comparison
+// parameters:
+//   pair: string - name of the pair
+//   limit: int = 50, 1.. - rows
+// columns:
+//   layer - layer of the head
+//   head - the head
+//   clean - direct effect on the target's logit in the clean prompt
+//   corrupted - in the corrupted prompt
+//   change - the corrupted one less the clean one
+//   clean_rank - rank of the target in the clean prompt
+//   corrupted_rank - in the corrupted prompt
+//   clean_token - top token in the clean prompt
+//   corrupted_token - in the corrupted prompt
+MATCH (p:Prompt) WHERE p.complete AND p.pair = $pair
+MATCH (h:Head)-[c:CONCATENATES]->(o:State) WHERE h.prompt = p.id AND h.position = p.n_tokens - 1
+WITH h.layer AS layer, h.head AS head,
+  max(CASE WHEN p.role = 'clean' THEN c.contribution END) AS clean,
+  max(CASE WHEN p.role = 'corrupted' THEN c.contribution END) AS corrupted,
+  max(CASE WHEN p.role = 'clean' THEN h.target_rank END) AS clean_rank,
+  max(CASE WHEN p.role = 'corrupted' THEN h.target_rank END) AS corrupted_rank,
+  max(CASE WHEN p.role = 'clean' THEN h.top_token END) AS clean_token,
+  max(CASE WHEN p.role = 'corrupted' THEN h.top_token END) AS corrupted_token
+WHERE clean IS NOT NULL AND corrupted IS NOT NULL
+RETURN layer, head, clean, corrupted, corrupted - clean AS change, clean_rank, corrupted_rank, clean_token, corrupted_token
+ORDER BY abs(corrupted - clean) DESC, layer, head LIMIT $limit

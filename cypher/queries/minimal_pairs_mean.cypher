@@ -1,0 +1,22 @@
+// minimal_pairs_mean
+// What changes between clean and corrupted prompts, averaged over all minimal pairs: heads, largest change first.
+//
+// topic: comparison
+// parameters:
+//   limit: int = 50, 1.. - rows
+// columns:
+//   layer - layer of the head
+//   head - the head
+//   mean_change - mean direct effect on the target's logit: corrupted less clean
+//   mean_clean - mean in the clean prompts
+//   mean_corrupted - mean in the corrupted prompts
+//   pairs - pairs compared
+MATCH (p:Prompt) WHERE p.complete AND p.pair IS NOT NULL /* selection of p */
+MATCH (h:Head)-[c:CONCATENATES]->(o:State) WHERE h.prompt = p.id AND h.position = p.n_tokens - 1
+WITH p.pair AS pair, h.layer AS layer, h.head AS head,
+  max(CASE WHEN p.role = 'clean' THEN c.contribution END) AS clean,
+  max(CASE WHEN p.role = 'corrupted' THEN c.contribution END) AS corrupted
+WHERE clean IS NOT NULL AND corrupted IS NOT NULL
+WITH layer, head, avg(clean) AS mean_clean, avg(corrupted) AS mean_corrupted, count(*) AS pairs
+RETURN layer, head, mean_corrupted - mean_clean AS mean_change, mean_clean, mean_corrupted, pairs
+ORDER BY abs(mean_corrupted - mean_clean) DESC, layer, head LIMIT $limit

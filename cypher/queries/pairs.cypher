@@ -1,0 +1,22 @@
+// pairs
+// The minimal pairs of a store: their clean and corrupted prompts.
+//
+// topic: comparison
+// parameters:
+//   limit: int = 1000, 1.. - rows
+// columns:
+//   pair - name of the pair
+//   clean - id of the clean prompt
+//   corrupted - id of the corrupted prompt
+//   clean_target - target of the clean prompt
+//   corrupted_target - target of the corrupted prompt
+//   clean_text - the clean prompt
+//   corrupted_text - the corrupted prompt
+MATCH (p:Prompt) WHERE p.complete AND p.pair IS NOT NULL /* selection of p */
+RETURN p.pair AS pair, min(CASE WHEN p.role = 'clean' THEN p.id END) AS clean,
+  min(CASE WHEN p.role = 'corrupted' THEN p.id END) AS corrupted,
+  min(CASE WHEN p.role = 'clean' THEN p.target END) AS clean_target,
+  min(CASE WHEN p.role = 'corrupted' THEN p.target END) AS corrupted_target,
+  min(CASE WHEN p.role = 'clean' THEN p.text END) AS clean_text,
+  min(CASE WHEN p.role = 'corrupted' THEN p.text END) AS corrupted_text
+ORDER BY pair LIMIT $limit
