@@ -10,7 +10,7 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, dcc
 
 from dashboard.clientside import connect
-from dashboard.pages import graph
+from dashboard.pages import graph, prompts
 from dashboard.palette import themes
 from dashboard.serving.safety import protect
 from dashboard.source import Source
@@ -27,7 +27,7 @@ NAMES: Final = {
     "queries": "Queries",
     "cypher": "Cypher",
 }
-PAGES: Final = {"graph": graph}
+PAGES: Final = {"graph": graph, "prompts": prompts}
 KEYS: Final = (
     ("1 … 7", "tabs"),
     ("/", "find a token in the graph, n: the next one"),
@@ -58,6 +58,7 @@ def create_app(store: Store, *, password: str | None = None) -> Dash:
     app.layout = _layout()
     for page in PAGES.values():
         page.register(app, source)
+    connect(app, "say", Input("say", "data"))
     connect(app, "start", Input("config", "data"), initially=True)
     protect(app, password)
     return app
@@ -88,7 +89,7 @@ def _layout() -> dmc.MantineProvider:
 
 def _stores() -> list[dcc.Store]:
     config = {"defaults": defaults(), "themes": themes(), "tabs": list(TABS)}
-    names = ("view", "tab", "theme", "graph-request", "graph-meta", "drawn", "prompts-changed", "say")
+    names = ("view", "tab", "theme", "graph-request", "graph-meta", "drawn", "prompts-changed", "open-prompt", "say")
     return [dcc.Store(id="config", data=config), *(dcc.Store(id=name) for name in names)]
 
 

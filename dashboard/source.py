@@ -72,6 +72,15 @@ class Source:
                 row[name] = None if row[name] is None else visible(row[name])
         return rows
 
+    def newest(self, text: str) -> int | None:
+        """The prompt with that text that came last."""
+        found = self.store.read("MATCH (p:Prompt) WHERE p.text = $text RETURN max(p.id) AS id", {"text": text})["id"].to_pylist()
+        return found[0] if found else None
+
+    def forget(self) -> None:
+        """Something was added or deleted: read again."""
+        self.graphs.clear()
+
     def first_prompt(self) -> int | None:
         """The prompt that the page opens with."""
         found = self.store.read("MATCH (p:Prompt) RETURN min(p.id) AS id")["id"].to_pylist()

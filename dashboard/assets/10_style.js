@@ -89,8 +89,8 @@ FA.stylesheet = function (theme, options) {
   } else if (far) {
     sheet.push(
       box("node.query, node.key, node.value, node.neuron, node.column, node.index, node.bias", { label: "" }),
-      box("node.head", { "font-size": far > 1 ? 24 : 19, "font-weight": 700 }),
-      box("node.residual, node.hub, node.norm", { "font-size": far > 1 ? 30 : 21, "font-weight": 700 }),
+      box("node.head", { "font-size": far > 1 ? 24 : 17, "font-weight": 700 }),
+      box("node.residual, node.hub, node.norm", { "font-size": far > 1 ? 30 : 18, "font-weight": 700 }),
       box("node.title", { "font-size": far > 1 ? 44 : 26 }),
       box("node.n.over, node.n.picked, node.n.found", { label: "data(label)", "font-size": 22 })
     );

@@ -8,6 +8,7 @@ FA.page = {
     FA.config = config;
     FA.page.keyboard();
     FA.page.legend();
+    FA.page.promptButtons();
     FA.view.start();
   },
 
@@ -79,6 +80,12 @@ FA.page = {
       class: "fa-chip", dir: "auto", "aria-pressed": String(FA.graph.token === i), "data-position": i,
       title: `token ${i}: see what memories it creates`, onclick: () => FA.graph.showToken(i),
     }, FA.el("small", {}, String(i)), token.text.trim() || "␣")));
+  },
+
+  promptButtons() {
+    const chosen = FA.chosen || [];
+    document.getElementById("p-open").disabled = chosen.length !== 1;
+    document.getElementById("p-compare").disabled = chosen.length !== 2;
   },
 
   found(count, first) {

@@ -12,14 +12,29 @@ window.dash_clientside.fa = {
   },
   find(words) { if (FA.config && FA.graph.cy()) FA.graph.find(words || ""); return window.dash_clientside.no_update; },
   openPrompt(rows) {
-    const row = rows && rows[0];
+    const row = Array.isArray(rows) ? rows[0] : null;
     if (row && FA.config && String(row.id) !== String(FA.view.state.p)) FA.view.set({ p: row.id }, true);
     return window.dash_clientside.no_update;
   },
   filter(words) {
-    dash_clientside.set_props("g-prompts", { dashGridOptions: { ...FA.gridOptions(), quickFilterText: words || "" } });
+    dash_clientside.set_props("g-prompts", { dashGridOptions: { quickFilterText: words || "" } });
     return window.dash_clientside.no_update;
   },
+  promptCell(cell) {
+    if (cell && cell.colId === "text") FA.view.set({ p: Number(cell.rowId), tab: "graph" }, true);
+    return window.dash_clientside.no_update;
+  },
+  promptButtons(rows) { FA.chosen = (rows || []).map((row) => row.id); FA.page.promptButtons(); return window.dash_clientside.no_update; },
+  filterAll(words) {
+    dash_clientside.set_props("p-grid", { dashGridOptions: { quickFilterText: words || "" } });
+    return window.dash_clientside.no_update;
+  },
+  countRows(rows) {
+    const total = FA.rowTotal("p-grid"), shown = rows ? rows.length : 0;
+    document.getElementById("p-count").textContent = rows ? `${shown.toLocaleString("en")} of ${total.toLocaleString("en")} prompts` : "";
+    return window.dash_clientside.no_update;
+  },
+  openTyped(id) { if (id !== null && id !== undefined) FA.view.set({ p: id, tab: "graph" }, true); return window.dash_clientside.no_update; },
   say(message) { if (message && FA.config) FA.page.say(message.text, message.kind); return window.dash_clientside.no_update; },
 };
 
@@ -34,6 +49,6 @@ FA.control = function (id, value, patch) {
   if (entry && value !== null && value !== undefined) patch[entry[0]] = value;
 };
 
-FA.gridOptions = () => ({
-  rowSelection: { mode: "singleRow", checkboxes: false, enableClickSelection: true },
-});
+FA.rowTotal = function (id) {
+  try { return dash_ag_grid.getApi(id).getGridOption("rowData").length; } catch (error) { return 0; }
+};

@@ -6,6 +6,9 @@ document.addEventListener("click", (event) => {
     "g-fit": FA.graph.fit,
     "theme-flip": FA.page.flip,
     "help-open": () => { document.getElementById("fa-help").hidden = false; },
+    "p-open": () => FA.view.set({ p: FA.chosen[0], tab: "graph" }, true),
+    "p-compare": () => FA.view.set({ a: FA.chosen[0], b: FA.chosen[1], tab: "compare" }, true),
+    "p-csv": () => dash_clientside.set_props("p-grid", { exportDataAsCsv: true }),
     "g-overview": () => FA.view.set({ l: "all" }, true),
   };
   if (actions[button.id]) actions[button.id]();

@@ -11,6 +11,8 @@ ROW: Final = 25
 HEAD_GAP: Final = 9
 SIGN_GAP: Final = 22
 """Extra space between positive and negative neurons."""
+STRETCH: Final = 1.55
+"""How far rows are pulled apart at most where the screen has room."""
 TOP: Final = 108
 """First row, below the residual lane at y = 0."""
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from dashboard.elements import columns as col
 from dashboard.elements.boxes import state_box
-from dashboard.elements.columns import Columns
-from dashboard.elements.drawing import Drawing, Panel, cells_a_row
+from dashboard.elements.columns import STRETCH, TOP, Columns
+from dashboard.elements.drawing import SCREEN, Drawing, Panel, cells_a_row
 from dashboard.elements.end_pieces import draw_embeddings, draw_final
 from dashboard.elements.layer_lines import LayerLines
 from dashboard.elements.layer_rows import LayerRows
@@ -45,7 +45,7 @@ def detail(records: Records, show: Show | None = None, a_row: int | None = None)
     x = y = lane = 0.0
     for start in range(0, len(layers), count):
         rows = rows_of[start : start + count]
-        height = max(row.height for row in rows)
+        height = _height(rows, count, len(layers))
         x = _draw_row(drawing, records, rows, y, height, largest, again=start > 0)
         lane, y = y, y + height + ROW_GAP
     if layers and layers[0] == 0:
@@ -53,6 +53,14 @@ def detail(records: Records, show: Show | None = None, a_row: int | None = None)
     if layers and layers[-1] == int(records.model["n_layer"]) - 1:
         draw_final(drawing, records, x + AFTER, lane, largest)
     return drawing
+
+
+def _height(rows: list[LayerRows], a_row: int, layers: int) -> float:
+    """Height of a row of layers: what they need, or more where the screen would stay empty."""
+    needed = max(row.height for row in rows)
+    width = a_row * max(col.columns(row.present()).width for row in rows)
+    free = width / SCREEN / -(-layers // a_row) - ROW_GAP
+    return min(max(needed, free), TOP + STRETCH * (needed - TOP))
 
 
 def _layers_a_row(rows: list[LayerRows]) -> int:

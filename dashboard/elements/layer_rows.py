@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dashboard.elements.boxes import first_box, state_box, value_box
-from dashboard.elements.columns import HEAD_GAP, ROW, SIGN_GAP, TOP, Columns
+from dashboard.elements.columns import HEAD_GAP, ROW, SIGN_GAP, STRETCH, TOP, Columns
 from dashboard.elements.drawing import Box, Panel
 from dashboard.elements.records import Records, Row
 from flowatlas.vocabulary import Kind, Matrix, Type
@@ -155,9 +155,10 @@ class LayerRows:
         """Top of a column that is centred in the block."""
         return TOP + (height - TOP - own) / 2
 
-    def _stretch(self, matrix: Matrix, height: float) -> float:
-        """How far a column of neurons is pulled apart to use a block that is higher than it."""
-        return min(max((height - TOP) / max(self._neuron_height(matrix), ROW), 1.0), 1.45)
+    @staticmethod
+    def _stretch(height: float, own: float) -> float:
+        """How far a column is pulled apart to use a block that is higher than it."""
+        return min(max((height - TOP) / max(own, ROW), 1.0), STRETCH)
 
     def boxes(self, place: Columns, x: float, y: float, height: float, largest: float) -> list[Box]:
         """All boxes of the layer but its incoming residual."""
@@ -175,20 +176,26 @@ class LayerRows:
         return [
             *lane,
             *hubs,
-            *self._head_boxes(place, x, y + self._start(height, self._heads_height()), largest),
+            *self._head_boxes(place, x, y, height, largest),
             *self._neuron_boxes(Matrix.ATTENTION_OUTPUT, place, x, y, height, largest),
             *self._neuron_boxes(Matrix.MLP, place, x, y, height, largest),
         ]
 
-    def _head_boxes(self, place: Columns, x: float, top: float, largest: float) -> Iterator[Box]:
+    def _heads_frame(self, y: float, height: float) -> tuple[float, float]:
+        """Top of the heads and how far their rows are pulled apart."""
+        stretch = self._stretch(height, self._heads_height())
+        return y + self._start(height, stretch * self._heads_height()), stretch
+
+    def _head_boxes(self, place: Columns, x: float, y: float, height: float, largest: float) -> Iterator[Box]:
+        top, stretch = self._heads_frame(y, height)
         for band in self.bands:
-            centre = top + band.top + band.height / 2
+            centre = top + stretch * (band.top + band.height / 2)
             if band.query:
                 yield state_box(self.records, band.query, x + place.x["query"], centre, largest)
             if band.output:
                 yield state_box(self.records, band.output, x + place.x["head"], centre, largest)
             for index, memory in enumerate(band.memories):
-                row_y = top + band.top + (index + 0.5) * ROW
+                row_y = top + stretch * (band.top + (index + 0.5) * ROW)
                 if memory.key:
                     yield state_box(self.records, memory.key, x + place.x["key"], row_y, largest)
                 if memory.value:
@@ -198,7 +205,7 @@ class LayerRows:
         self, matrix: Matrix, place: Columns, x: float, y: float, height: float, largest: float
     ) -> Iterator[Box]:
         column = "ff2" if matrix == Matrix.MLP else "wo"
-        stretch = self._stretch(matrix, height)
+        stretch = self._stretch(height, self._neuron_height(matrix))
         top = y + self._start(height, stretch * self._neuron_height(matrix)) + stretch * ROW / 2
         for row in self.neurons[matrix]:
             row_y = top + stretch * row.offset
@@ -215,13 +222,14 @@ class LayerRows:
         span = place.span(("query", "key", "value", "head"))
         if span is None:
             return
-        top = y + self._start(height, self._heads_height())
+        top, stretch = self._heads_frame(y, height)
         left, right = x + span[0] - 62, x + span[1] + 58
         for band in self.bands:
-            centre = top + band.top + band.height / 2
+            centre = top + stretch * (band.top + band.height / 2)
+            tall = stretch * (band.height + HEAD_GAP) - 2
             name = f"{self.layer}h{band.head}"
             if band.head % 2 == 0:
                 yield Panel(
-                    f"b{name}", (left + right) / 2, centre, right - left, band.height + HEAD_GAP - 2, "band", "", self.layer
+                    f"b{name}", (left + right) / 2, centre, right - left, tall, "band", "", self.layer
                 )
             yield Panel(f"i{name}", left - 2, centre, 14, 10, "index", str(band.head), self.layer)

@@ -137,10 +137,6 @@ def register(app: Dash, source: Source) -> None:
         picture = source.picture(parse_graph(request))
         return picture.elements, picture.meta
 
-    @app.callback(Output("g-prompts", "rowData"), Input("prompts-changed", "data"))
-    def _list(_: Any) -> list[dict[str, Any]]:
-        return source.prompts()
-
     connect(app, "drawn", Input("graph-meta", "data"))
     connect(app, "openPrompt", Input("g-prompts", "selectedRows"))
     connect(app, "find", Input("g-find", "value"))
