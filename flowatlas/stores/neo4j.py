@@ -1,0 +1,197 @@
+"""A store on a Neo4j server (5 or later), through the official driver."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Literal
+
+import neo4j
+import pyarrow as pa
+from neo4j.exceptions import ClientError, DriverError, Neo4jError
+
+from flowatlas import __version__
+from flowatlas.errors import SchemaVersionError, StoreError
+from flowatlas.shards import Shard
+from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
+from flowatlas.stores.neo4j_driver import connect, in_words, query_error
+from flowatlas.stores.neo4j_guard import check_plan, check_text
+from flowatlas.stores.neo4j_rows import table_of
+from flowatlas.stores.neo4j_schema import META, ddl
+from flowatlas.stores.neo4j_write import delete_prompt, write_model, write_prompts
+from flowatlas.vocabulary import SCHEMA_VERSION
+
+log = logging.getLogger(__name__)
+
+_FETCH: Final = 1000
+
+
+class Neo4jStore(Store):
+    """The store in one database of a server.
+
+    `mode="write"` makes the schema when it is not there; several processes may write at once.
+    Raises StoreError, SchemaVersionError.
+    """
+
+    dialect = "neo4j"
+
+    def __init__(self, uri: str, *, mode: Literal["read", "write"] = "read") -> None:
+        self.uri = uri
+        self._mode = mode
+        self._driver, self._database = connect(uri)
+        self._columns: dict[str, list[str]] = {}
+        try:
+            with in_words(uri):
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, text: str, parameters: Mapping[str, Parameter] | None = None) -> pa.Table:
+        """Rows of a trusted query.
+
+        The rows come as one record of columns (46,080 rows of four: 0.14 s instead of 1.9 s row by row).
+        """
+        text = text.rstrip().removesuffix(";")
+        try:
+            with self._session(neo4j.READ_ACCESS) as session:
+                names = self._columns_of(session, text, parameters)
+                lists = ", ".join(f"collect(`{name}`), collect(`{name}` IS NULL)" for name in names)
+                record = session.run(f"CALL {{ {text}\n}} RETURN count(*), {lists}", dict(parameters or {})).single(
+                    strict=True
+                )
+        except (Neo4jError, DriverError) as error:
+            raise query_error(error) if isinstance(error, ClientError) else self._failed(error) from error
+        count, *values = record.values()
+        pairs = zip(values[::2], values[1::2], strict=True)
+        return table_of(names, [found if len(found) == count else _with_nulls(found, null) for found, null in pairs])
+
+    def ask(self, text: str, parameters: Mapping[str, Parameter] | None = None, limits: Limits | None = None) -> Answer:
+        """Rows of a person's query: looked at, explained, then run in a transaction that can only read.
+
+        Memory is bounded by the server's db.memory.transaction.max and by the rows fetched.
+        """
+        limits = limits or Limits()
+        check_text(text)
+        start = time.monotonic()
+        try:
+            with self._session(neo4j.READ_ACCESS) as session:
+                with session.begin_transaction(timeout=limits.seconds) as transaction:
+                    plan = transaction.run(f"EXPLAIN {text}", dict(parameters or {})).consume()
+                    check_plan(plan.query_type, plan.plan, self._database)
+                with session.begin_transaction(timeout=limits.seconds) as transaction:
+                    result = transaction.run(text, dict(parameters or {}))
+                    names = list(result.keys())
+                    rows = [record.values() for record in result.fetch(limits.rows + 1)]
+        except (Neo4jError, DriverError) as error:
+            raise query_error(error) if isinstance(error, Neo4jError) else self._failed(error) from error
+        truncated = len(rows) > limits.rows
+        columns = list(zip(*rows[: limits.rows], strict=True)) if rows else [() for _ in names]
+        return Answer(table_of(names, columns), truncated, time.monotonic() - start)
+
+    def write(self, shard: Shard, *, only: frozenset[str] | None = None) -> Written:
+        """Add a shard, one transaction a prompt; a prompt whose key is there is skipped."""
+        self._writable()
+        shard.check()
+        with in_words(self.uri), self._session(neo4j.WRITE_ACCESS) as session:
+            if shard.manifest.kind == "model":
+                if shard.manifest.model not in self.model_ids():
+                    write_model(session, shard)
+                return Written(0, 0, 0, 0)
+            return write_prompts(session, shard, self.prompt_keys(), self.model_ids(), only)
+
+    def delete(self, prompts: Sequence[int]) -> int:
+        """Delete prompts and all that is theirs, one transaction a prompt."""
+        self._writable()
+        with in_words(self.uri), self._session(neo4j.WRITE_ACCESS) as session:
+            return sum(session.execute_write(delete_prompt, prompt) for prompt in sorted(set(prompts)))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._driver.close()
+
+    def _session(self, access: str) -> neo4j.Session:
+        return self._driver.session(database=self._database, default_access_mode=access, fetch_size=_FETCH)
+
+    def _columns_of(self, session: neo4j.Session, text: str, parameters: Mapping[str, Parameter] | None) -> list[str]:
+        if text not in self._columns:
+            result = session.run(f"EXPLAIN {text}", dict(parameters or {}))
+            self._columns[text] = list(result.keys())
+            result.consume()
+        return self._columns[text]
+
+    def _failed(self, error: Exception) -> StoreError:
+        try:
+            with in_words(self.uri):
+                raise error
+        except StoreError as explained:
+            return explained
+
+    def _writable(self) -> None:
+        if self._mode != "write":
+            raise StoreError(f"{self.uri} is open for reading only.", next_step='Open it with mode="write".')
+
+    def _prepare(self) -> None:
+        """Check what is in the database; make the schema when writing."""
+        version = self._version()
+        if version is None and (self._mode == "read" or self._has_nodes()):
+            raise StoreError(
+                f"The database at {self.uri} holds {'other data' if self._has_nodes() else 'no flow graphs'}.",
+                next_step="Ingest into it first: flowatlas ingest PROMPTS --store URI."
+                if not self._has_nodes()
+                else "Name an empty database, or one of flowatlas: neo4j://host:7687/database.",
+            )
+        if version not in (None, str(SCHEMA_VERSION)):
+            raise SchemaVersionError(
+                f"The store {self.uri} was written with schema version {version}.",
+                known=f"This flowatlas {__version__} reads version {SCHEMA_VERSION}.",
+                next_step="Ingest its prompts again into an empty database.",
+            )
+        missing = dict(ddl()).keys() - self._indexes()
+        if self._mode == "write" or missing:
+            self._make_schema(missing)
+
+    def _version(self) -> str | None:
+        with self._session(neo4j.READ_ACCESS) as session:
+            record = session.run(f"MATCH (m:{META} {{key: 'schema_version'}}) RETURN m.value AS value").single()
+        return None if record is None else str(record["value"])
+
+    def _has_nodes(self) -> bool:
+        with self._session(neo4j.READ_ACCESS) as session:
+            return bool(session.run("MATCH (n) RETURN count(n) AS n").single(strict=True)["n"])
+
+    def _indexes(self) -> set[str]:
+        with self._session(neo4j.READ_ACCESS) as session:
+            record = session.run("SHOW INDEXES YIELD name RETURN collect(name) AS names").single(strict=True)
+        return set(record["names"])
+
+    def _make_schema(self, missing: Collection[str]) -> None:
+        """Constraints and indexes that are missing (an import brings none), and the schema's version."""
+        with self._session(neo4j.WRITE_ACCESS) as session:
+            for name, statement in ddl():
+                if name in missing:
+                    _make(session, statement)
+            if missing:
+                session.run("CALL db.awaitIndexes(3600)").consume()
+            values = {"schema_version": str(SCHEMA_VERSION), "flowatlas": __version__}
+            for key, value in values.items():
+                session.execute_write(_remember, key, value)
+
+
+def _remember(transaction: neo4j.ManagedTransaction, key: str, value: str) -> None:
+    transaction.run(f"MERGE (m:{META} {{key: $key}}) ON CREATE SET m.value = $value", key=key, value=value).consume()
+
+
+def _make(session: neo4j.Session, statement: str) -> None:
+    """Make a constraint or index, unless another process just did."""
+    try:
+        session.execute_write(lambda transaction: transaction.run(statement).consume())
+    except ClientError as error:
+        if "AlreadyExists" not in (error.code or ""):
+            raise
+
+
+def _with_nulls(found: Sequence[object], null: Sequence[bool]) -> list[object]:
+    rest = iter(found)
+    return [None if missing else next(rest) for missing in null]
