@@ -14,10 +14,19 @@ import numpy as np
 import torch
 
 from flowatlas.errors import ModelError
-from ingest.architecture.decoder import Array, Decoder, Forward, ForwardLayer, LayerWeights, Norm
+from ingest.architecture.decoder import Array, Decoder, Forward
 from ingest.architecture.description import GUIDE
+from ingest.architecture.identities import (
+    branch,
+    layer_errors,
+    met_error,
+    norm_errors,
+    present,
+    relative_error,
+    rotary_factors,
+)
 from ingest.architecture.parts import Parts
-from ingest.architecture.weights import HeadShape, finished, key_norm, layer_biases, query_norm
+from ingest.architecture.weights import HeadShape
 from ingest.capture.attention import INTERFACE
 from ingest.capture.forward import Pass, forwards, run
 
@@ -32,6 +41,11 @@ class Finding:
     invariant: str
     layer: int | None
     error: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is within the tolerance (an error that is no number is not)."""
+        return self.error <= TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -50,13 +64,18 @@ class Report:
 
 def check(parts: Parts, decoder: Decoder, shape: HeadShape) -> Report:
     """Hold the contract on one short prompt. Raises ModelError naming the part that fails."""
-    tokens = contract_prompt(decoder)
-    findings = []
-    for finding in _findings(parts, decoder, shape, run(parts, decoder, [tokens], "all"), tokens):
-        if not finding.error <= TOLERANCE:
+    held = []
+    for finding in findings(parts, decoder, shape):
+        if not finding.holds:
             raise broken(finding)
-        findings.append(finding)
-    return Report(tuple(findings))
+        held.append(finding)
+    return Report(tuple(held))
+
+
+def findings(parts: Parts, decoder: Decoder, shape: HeadShape) -> Iterator[Finding]:
+    """Every identity on one short prompt, in the order of the forward pass."""
+    tokens = contract_prompt(decoder)
+    yield from _findings(parts, decoder, shape, run(parts, decoder, [tokens], "all"), tokens)
 
 
 def contract_prompt(decoder: Decoder) -> list[int]:
@@ -86,6 +105,7 @@ _EXPECTED: Final = {
     "residual": "residual + attention + MLP = the residual after the layer",
     "final norm": "the described norm of the last residual = what the unembedding reads",
     "logits": "final norm * unembedding (+ bias, scale, softcap) = the model's logits",
+    "norms of small vectors": "each described norm = the model's, where its eps is felt",
     "contributions": "what every part adds, through the frozen final norm = the logit of the predicted token",
     "own attention": "the logits with the captured attention = those with the model's own",
 }
@@ -102,40 +122,33 @@ def broken(finding: Finding) -> ModelError:
     )
 
 
-def _error(found: Array, expected: Array) -> float:
-    """The largest difference, relative to the largest number expected."""
-    if found.shape != expected.shape:
-        return float("inf")
-    scale = float(np.abs(expected).max(initial=0.0)) or 1.0
-    error = float(np.abs(found.astype(np.float64) - expected).max(initial=0.0)) / scale
-    return error if np.isfinite(error) else float("inf")
-
-
 def _findings(parts: Parts, decoder: Decoder, shape: HeadShape, done: Pass, tokens: list[int]) -> Iterator[Finding]:
     forward = forwards(parts, decoder, shape, done)[0]
     yield Finding("embeddings", None, _embedding_error(forward))
     residual = forward.embedding
-    factors = _rotary_factors(parts)
+    factors = rotary_factors(parts)
     for index, layer in enumerate(forward.layers):
-        yield Finding("query", index, _met_error(done, index, "met_query", layer.query, factors))
-        yield Finding("key", index, _met_error(done, index, "met_key", layer.key, factors))
-        for name, error in _layer_errors(parts, decoder, shape, index, residual, layer):
+        yield Finding("query", index, met_error(done, index, "met_query", layer.query, factors))
+        yield Finding("key", index, met_error(done, index, "met_key", layer.key, factors))
+        for name, error in layer_errors(parts, decoder, shape, index, residual, layer):
             yield Finding(name, index, error)
         residual = layer.residual_post
         if decoder.residual_norm and layer.mlp_post_norm is not None:
             residual = layer.mlp_post_norm
     final = decoder.final_norm(residual) if decoder.final_norm is not None else residual
-    yield Finding("final norm", None, _error(forward.final_norm, final))
-    yield Finding("logits", None, _error(forward.logits, logits(decoder, forward.final_norm)))
+    yield Finding("final norm", None, relative_error(forward.final_norm, final))
+    yield Finding("logits", None, relative_error(forward.logits, logits(decoder, forward.final_norm)))
+    for place, error in norm_errors(parts):
+        yield Finding("norms of small vectors", place, error)
     yield Finding("contributions", None, _contribution_error(decoder, forward))
-    yield Finding("own attention", None, _error(forward.logits, _own_logits(parts, tokens)))
+    yield Finding("own attention", None, relative_error(forward.logits, _own_logits(parts, tokens)))
 
 
 def _embedding_error(forward: Forward) -> float:
     parts = [part for part in (forward.token_embedding, forward.position_embedding) if part is not None]
     if any(part.shape != forward.embedding.shape for part in parts):
         return float("inf")
-    return _error(forward.embedding, np.sum(parts, axis=0))
+    return relative_error(forward.embedding, np.sum(parts, axis=0))
 
 
 def logits(decoder: Decoder, final: Array) -> Array:
@@ -174,45 +187,15 @@ def _additions(decoder: Decoder, forward: Forward) -> Iterator[Array]:
     """What is added to the last residual, part by part."""
     if decoder.residual_norm:
         last = forward.layers[-1]
-        yield _present(last.attention_post_norm)
+        yield present(last.attention_post_norm)
         yield last.mlp_output * np.float32(decoder.residual_multiplier)
         return
     yield forward.token_embedding
     if forward.position_embedding is not None:
         yield forward.position_embedding
     for layer in forward.layers:
-        yield _branch(layer.attention_post_norm, layer.attention_output) * np.float32(decoder.residual_multiplier)
-        yield _branch(layer.mlp_post_norm, layer.mlp_output) * np.float32(decoder.residual_multiplier)
-
-
-def _rotary_factors(parts: Parts) -> list[float]:
-    """1 and what long-context rotary positions multiply queries and keys with."""
-    found = {1.0}
-    for module in parts.model.modules():
-        for name, value in vars(module).items():
-            if name.endswith("attention_scaling") and isinstance(value, int | float):
-                found.add(float(value))
-    return sorted(found)
-
-
-def _met_error(done: Pass, layer: int, name: str, rows: Array, factors: list[float]) -> float:
-    """How far queries or keys are from those that attention met: at position 0, where a rotary turn is
-    none, entry by entry, and elsewhere, where a turn keeps norms, by their norms.
-
-    A family may fold attention's scale into its queries: one common factor is allowed.
-    """
-    met = done.recorder.rows_of(layer, name, 0)
-    if met is None or met.shape[1] % rows.shape[1]:
-        return float("inf")
-    own = np.repeat(rows, met.shape[1] // rows.shape[1], axis=1)
-    if met.shape != own.shape:
-        return float("inf")
-    if factors != [1.0]:
-        nearest = np.min([np.abs(met[0] - factor * own[0]) for factor in factors], axis=0)
-        return float(nearest.max()) / (float(np.abs(met[0]).max()) or 1.0)
-    common = float((met[0] * own[0]).sum() / max(float((own[0] * own[0]).sum()), 1e-30))
-    lengths = _error(np.linalg.norm(met, axis=-1), np.linalg.norm(own, axis=-1) * abs(common))
-    return max(_error(met[0], own[0] * common), lengths) if common > 0.0 else float("inf")
+        yield branch(layer.attention_post_norm, layer.attention_output) * np.float32(decoder.residual_multiplier)
+        yield branch(layer.mlp_post_norm, layer.mlp_output) * np.float32(decoder.residual_multiplier)
 
 
 def _own_logits(parts: Parts, tokens: list[int]) -> Array:
@@ -227,94 +210,3 @@ def _own_logits(parts: Parts, tokens: list[int]) -> Array:
         if through_interface:
             parts.model.set_attn_implementation(INTERFACE)
     return own
-
-
-def _layer_errors(
-    parts: Parts, decoder: Decoder, shape: HeadShape, index: int, residual: Array, layer: ForwardLayer
-) -> Iterator[tuple[str, float]]:
-    weights = decoder.layer(index)
-    yield "attention norm", _error(layer.attention_norm, _normed(weights.attention_norm, residual))
-    yield from _attention_errors(parts, shape, index, weights, layer)
-    attention = layer.attention_output
-    if weights.attention_post_norm is not None:
-        attention = _branch(layer.attention_post_norm, attention)
-    added = attention if not decoder.residual_norm else layer.attention_output
-    mid = residual + added * np.float32(decoder.residual_multiplier)
-    if weights.attention_post_norm is not None:
-        normed = weights.attention_post_norm(mid if decoder.residual_norm else layer.attention_output)
-        yield "attention post-norm", _error(_present(layer.attention_post_norm), normed)
-    if decoder.parallel:
-        mlp_in = residual
-    else:
-        yield "residual after attention", _error(_present(layer.residual_mid), mid)
-        mlp_in = _present(layer.attention_post_norm) if decoder.residual_norm else mid
-    yield "mlp norm", _error(layer.mlp_norm, _normed(weights.mlp_norm, mlp_in))
-    yield from _mlp_errors(parts, shape, index, weights, layer)
-    output = layer.mlp_output
-    if weights.mlp_post_norm is not None:
-        normed = weights.mlp_post_norm(layer.residual_post if decoder.residual_norm else output)
-        yield "mlp post-norm", _error(_present(layer.mlp_post_norm), normed)
-        output = output if decoder.residual_norm else _present(layer.mlp_post_norm)
-    base = mid if not decoder.residual_norm else mlp_in
-    yield "residual", _error(layer.residual_post, base + output * np.float32(decoder.residual_multiplier))
-
-
-def _attention_errors(
-    parts: Parts, shape: HeadShape, index: int, weights: LayerWeights, layer: ForwardLayer
-) -> Iterator[tuple[str, float]]:
-    biases, modules = layer_biases(parts, shape, index), parts.layers[index]
-    for name, w, b, over, found in (
-        ("query", weights.w_q, biases.b_q, query_norm(parts, modules), layer.query),
-        ("key", weights.w_k, biases.b_k, key_norm(parts, modules), layer.key),
-        ("value", weights.w_v, biases.b_v, None, layer.value),
-    ):
-        rows = np.einsum("pd,hde->phe", layer.attention_norm, w) + (0 if b is None else b)
-        yield name, _error(found, finished(parts, rows, over))
-    length = layer.attention.shape[-1]
-    logits_ = layer.attention_logits.astype(np.float64)
-    exponentials = np.exp(logits_ - logits_.max(-1, keepdims=True))
-    rows_error = _error(layer.attention.sum(-1), np.ones(layer.attention.shape[:2]))
-    softmax_error = _error(layer.attention, exponentials / exponentials.sum(-1, keepdims=True))
-    yield "attention rows", max(rows_error, softmax_error)
-    later = np.triu(np.ones((length, length), dtype=bool), 1)[:, None, :]
-    yield "causal mask", float(np.abs(layer.attention * later).max(initial=0.0))
-    groups = shape.n_head // shape.n_kv_head
-    values = np.repeat(layer.value, groups, axis=1)
-    yield "heads", _error(layer.head, np.einsum("pht,thd->phd", layer.attention, values))
-    output = np.einsum("phd,hde->pe", layer.head, weights.w_o)
-    yield "attention output", _error(layer.attention_output, output + (0 if weights.b_o is None else weights.b_o))
-
-
-def _mlp_errors(
-    parts: Parts, shape: HeadShape, index: int, weights: LayerWeights, layer: ForwardLayer
-) -> Iterator[tuple[str, float]]:
-    biases = layer_biases(parts, shape, index)
-    if layer.neuron is None:
-        gate = layer.mlp_norm @ weights.mlp_key.T + (0 if biases.mlp_key is None else biases.mlp_key)
-        yield "mlp gate", _error(layer.mlp_gate, gate)
-        if weights.mlp_up is not None:
-            up = layer.mlp_norm @ weights.mlp_up.T + (0 if biases.mlp_up is None else biases.mlp_up)
-            yield "mlp up", _error(_present(layer.mlp_up), up)
-        output = layer.mlp_coefficient @ weights.mlp_value
-    else:
-        output = np.einsum("pf,pfd->pd", layer.mlp_coefficient, weights.mlp_value[layer.neuron])
-    activation = parts.layers[index].mlp_activation
-    with torch.inference_mode():
-        coefficient = activation(torch.from_numpy(np.ascontiguousarray(layer.mlp_gate))).numpy()
-    for factor in (layer.mlp_up, layer.router):
-        coefficient = coefficient if factor is None else coefficient * factor
-    yield "mlp coefficients", _error(layer.mlp_coefficient, coefficient)
-    yield "mlp output", _error(layer.mlp_output, output + (0 if weights.mlp_bias is None else weights.mlp_bias))
-
-
-def _normed(norm: Norm | None, rows: Array) -> Array:
-    return rows if norm is None else norm(rows)
-
-
-def _branch(normed: Array | None, raw: Array) -> Array:
-    return raw if normed is None else normed
-
-
-def _present(rows: Array | None) -> Array:
-    """The rows, or no rows at all, which fit nothing."""
-    return np.empty((0,), dtype=np.float32) if rows is None else rows

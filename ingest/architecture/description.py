@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flowatlas.errors import ModelError
 from flowatlas.resources import resource
@@ -30,7 +30,7 @@ class NormDescription(_Part):
 
     kind: Literal["layer", "rms"]
     offset: float = 0.0
-    eps: float | None = None
+    eps: float | None = Field(default=None, gt=0)
 
 
 class AttentionDescription(_Part):
