@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench neo4j neo4j-stop clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -31,6 +31,12 @@ lint: setup ## ruff, mypy --strict, import contracts
 
 bench: setup ## measure every part and print the ratios (BENCH_ARGS=--quick: small sizes)
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+neo4j: setup ## start a Neo4j server on loopback, print what makes flowatlas use it (NEO4J_ARGS="--port 7688")
+	@$(BIN)/python -m flowatlas.stores.neo4j_server start $(NEO4J_ARGS)
+
+neo4j-stop: setup ## stop it
+	@$(BIN)/python -m flowatlas.stores.neo4j_server stop
 
 clean: ## remove caches, build output and the demo's store (.venv stays)
 	@rm -rf build dist demo.run .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -11,6 +11,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 RESOURCES: Final = {
     "cypher": "flowatlas/_resources/cypher",
+    "docker/neo4j": "flowatlas/_resources/docker/neo4j",
     "model_configs": "flowatlas/_resources/model_configs",
     "examples/demo_model": "flowatlas/_resources/demo_model",
     "examples/prompts.jsonl": "flowatlas/_resources/examples/prompts.jsonl",
