@@ -1,58 +1,133 @@
-"""One pass over a row of logits: entropy, ranks and top tokens, at the speed of the exponentials.
+"""Logits to projections in one pass at the speed of the exponentials, tile by tile of the vocabulary.
 
 Import this module only to project: it loads numba. The kernels hold no lock (`nogil`), so threads
-share the work; compiled code is cached on disk. Ranks and top ids come out provisional: where two
-logits lie closer than the row's tolerance the row is flagged, and `settle` decides in float64.
+share the work; compiled code is cached on disk. Logits are never kept: a tile of rows x tokens is
+made by BLAS, tallied here while it is in the cache, and overwritten by the next. Where two logits
+lie closer than float32 can tell, `settle` decides in float64.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-# Counters and sums are float32 within a segment and slices start at 0: LLVM vectorises only so.
-SEGMENT = 2048
-MAX_CANDIDATES = 256
-TARGET, FOIL, TOP = 1, 2, 4
-_FAST = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
+CANDIDATES = 256  # of a row's top tokens, at a time
+NEAR = 32  # tokens too close to the target's logit to be ranked in float32
+BLOCKS = 128  # of a tile; each has a maximum
+MAX_SHIFT = 60.0  # e**60 is far from float32's greatest number
+TOP, FULL = 1, 2  # what of a row is in doubt: the order of its top tokens, everything
+_FAST = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"}, "error_model": "numpy"}
 _EXACT = {"nogil": True, "cache": True, "error_model": "numpy"}
 _LOG2E = np.float32(1.4426950408889634)
 
 
-def block_count(vocabulary: int, k: int) -> int:
-    """Blocks into which a row is cut to find its top k: at least k, about 64 tokens each."""
-    blocks = max(-(-vocabulary // 64), 4 * k)
-    return min(vocabulary, -(-blocks // 16) * 16)
+class Tally(NamedTuple):
+    """What n rows' tiles have come to so far. Side 0 is the target, side 1 the foil.
+
+    `low`, `high` bound the logits that cannot be told from the target's (NaN without a target).
+    """
+
+    tolerance: np.ndarray  # (n,) float32
+    low: np.ndarray  # (n, 2) float32
+    high: np.ndarray  # (n, 2) float32
+    above: np.ndarray  # (n, 2) int64, logits > high
+    n_near: np.ndarray  # (n, 2) int64, logits between low and high
+    near: np.ndarray  # (n, 2, NEAR) int32, their ids
+    shift: np.ndarray  # (n,) float32, subtracted before the exponential
+    total: np.ndarray  # (n,) float64, sum of 2**y
+    weighted: np.ndarray  # (n,) float64, sum of 2**y * y
+    floor: np.ndarray  # (n,) float32, no logit below can be among the top
+    n_candidates: np.ndarray  # (n,) int64
+    values: np.ndarray  # (n, CANDIDATES) float32
+    ids: np.ndarray  # (n, CANDIDATES) int32
+    doubt: np.ndarray  # (n,) uint8
+
+
+def new_tally(logits: np.ndarray, tolerance: np.ndarray) -> Tally:
+    """An empty tally for rows whose target and foil have `logits` (n, 2), NaN for none."""
+    n = len(logits)
+    margin = tolerance[:, None]
+    return Tally(
+        tolerance=tolerance,
+        low=(logits - margin).astype(np.float32),
+        high=(logits + margin).astype(np.float32),
+        above=np.zeros((n, 2), np.int64),
+        n_near=np.zeros((n, 2), np.int64),
+        near=np.empty((n, 2, NEAR), np.int32),
+        shift=np.full(n, np.nan, np.float32),
+        total=np.zeros(n),
+        weighted=np.zeros(n),
+        floor=np.full(n, np.finfo(np.float32).min),
+        n_candidates=np.zeros(n, np.int64),
+        values=np.empty((n, CANDIDATES), np.float32),
+        ids=np.empty((n, CANDIDATES), np.int32),
+        doubt=np.zeros(n, np.uint8),
+    )
 
 
 @njit(**_FAST)
 def _exp2(y):
-    """2**y for y <= 0 in float32, relative error below 2e-7 (0 below 2**-126)."""
+    """2**y in float32 for y < 127, relative error below 2e-7 (2**-126 from there down)."""
     y = max(y, np.float32(-126.0))
-    whole = np.floor(y + np.float32(0.5))
+    whole = np.rint(y)
     x = y - whole
-    series = np.float32(1.5403530e-4)
-    series = series * x + np.float32(1.3333558e-3)
-    series = series * x + np.float32(9.6181291e-3)
-    series = series * x + np.float32(5.5504109e-2)
-    series = series * x + np.float32(2.4022651e-1)
-    series = series * x + np.float32(6.9314718e-1)
-    series = series * x + np.float32(1.0)
+    series = np.float32(1.32764606e-3)
+    series = series * x + np.float32(9.67554124e-3)
+    series = series * x + np.float32(5.55071331e-2)
+    series = series * x + np.float32(2.40221197e-1)
+    series = series * x + np.float32(6.93146967e-1)
+    series = series * x + np.float32(1.0000001)
     return series * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
 @njit(**_FAST)
-def _sums(row, peak):
-    """(sum of 2**y, sum of 2**y * y) with y = log2(e) * (row - peak)."""
+def _greatest(values):
+    """The greatest, in eight lanes written out: LLVM does not find the reduction by itself."""
+    n = values.size
+    if n < 8:
+        a = values[0]
+        for i in range(n):
+            a = max(a, values[i])
+        return a
+    a, b, c, d = values[0], values[1], values[2], values[3]
+    e, f, g, h = values[4], values[5], values[6], values[7]
+    for i in range(8, n - 7, 8):
+        a, b, c, d = max(a, values[i]), max(b, values[i + 1]), max(c, values[i + 2]), max(d, values[i + 3])
+        e, f, g, h = max(e, values[i + 4]), max(f, values[i + 5]), max(g, values[i + 6]), max(h, values[i + 7])
+    for i in range(n - n % 8, n):
+        a = max(a, values[i])
+    return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
+
+
+@njit(**_FAST)
+def _least(values):
+    least = values[0]
+    for i in range(values.size):
+        least = min(least, values[i])
+    return least
+
+
+@njit(**_FAST)
+def _scan(row, shift, maxima):
+    """(sum of 2**y, sum of 2**y * y) with y = log2(e) * (row - shift), and the maxima of blocks.
+
+    maxima[i] = greatest of row[i], row[i + B], row[i + 2B], ... (B interleaved blocks), so that the
+    row is read once, strip by strip, and every step is one of vectors.
+    """
     total, weighted = 0.0, 0.0
-    for start in range(0, row.size, SEGMENT):
-        segment = row[start : start + SEGMENT]
+    offset = shift * _LOG2E
+    maxima[:] = row[: maxima.size]
+    for start in range(0, row.size, maxima.size):
+        strip = row[start : start + maxima.size]
         mass = np.float32(0.0)
         moment = np.float32(0.0)
-        for i in range(segment.size):
-            y = (segment[i] - peak) * _LOG2E
+        for i in range(strip.size):
+            logit = strip[i]
+            maxima[i] = max(maxima[i], logit)
+            y = logit * _LOG2E - offset
             power = _exp2(y)
             mass += power
             moment += power * y
@@ -62,45 +137,34 @@ def _sums(row, peak):
 
 
 @njit(**_FAST)
-def _count(row, low, high):
-    """How many logits are > high, and how many >= low."""
-    above, within = 0, 0
-    for start in range(0, row.size, SEGMENT):
-        segment = row[start : start + SEGMENT]
-        n_above = np.float32(0.0)
-        n_within = np.float32(0.0)
-        for i in range(segment.size):
-            n_above += np.float32(1.0) if segment[i] > high else np.float32(0.0)
-            n_within += np.float32(1.0) if segment[i] >= low else np.float32(0.0)
-        above += int(n_above)
-        within += int(n_within)
-    return above, within
-
-
-@njit(**_FAST)
 def _maxima(row, maxima):
-    """maxima[i] = greatest of row[i], row[i + B], row[i + 2B], ... (B blocks, interleaved)."""
-    blocks = maxima.size
-    maxima[:] = row[:blocks]
-    for start in range(blocks, row.size, blocks):
-        strip = row[start : start + blocks]
+    maxima[:] = row[: maxima.size]
+    for start in range(0, row.size, maxima.size):
+        strip = row[start : start + maxima.size]
         for i in range(strip.size):
-            maxima[i] = strip[i] if strip[i] > maxima[i] else maxima[i]
+            maxima[i] = max(maxima[i], strip[i])
 
 
 @njit(**_FAST)
-def _threshold(maxima, k):
-    """A number that at least k of the maxima reach, and not many more."""
-    low = maxima[0]
-    high = maxima[0]
-    for i in range(maxima.size):
-        low = maxima[i] if maxima[i] < low else low
-        high = maxima[i] if maxima[i] > high else high
+def _count(row, low, high):
+    """How many logits are > high, and how many lie between. Counts are float32: so LLVM vectorises."""
+    above = np.float32(0.0)
+    reached = np.float32(0.0)
+    for i in range(row.size):
+        above += np.float32(1.0) if row[i] > high else np.float32(0.0)
+        reached += np.float32(1.0) if row[i] >= low else np.float32(0.0)
+    return int(above), int(reached - above)
+
+
+@njit(**_FAST)
+def _threshold(values, k, low):
+    """A number that at least k of the values reach, and not many more: `low`, which k reach, or greater."""
+    high = _greatest(values)
     for _ in range(24):
         middle = np.float32(0.5) * (low + high)
         reached = np.float32(0.0)
-        for i in range(maxima.size):
-            reached += np.float32(1.0) if maxima[i] >= middle else np.float32(0.0)
+        for i in range(values.size):
+            reached += np.float32(1.0) if values[i] >= middle else np.float32(0.0)
         if reached >= k:
             low = middle
             if reached <= k + 4:
@@ -108,46 +172,6 @@ def _threshold(maxima, k):
         else:
             high = middle
     return low
-
-
-@njit(**_EXACT)
-def _insert(values, ids, n):
-    """Sort the first n by value, greatest first; of equal values the lower id first."""
-    for i in range(1, n):
-        value, token = values[i], ids[i]
-        j = i - 1
-        while j >= 0 and (values[j] < value or (values[j] == value and ids[j] > token)):
-            values[j + 1], ids[j + 1] = values[j], ids[j]
-            j -= 1
-        values[j + 1], ids[j + 1] = value, token
-
-
-@njit(**_EXACT)
-def _top(row, maxima, k, tolerance, values, ids):
-    """Fill ids[:k] and values[:k]; true when two of the first k + 1 lie within the tolerance."""
-    blocks = maxima.size
-    threshold = _threshold(maxima, k)
-    n = 0
-    for block in range(blocks):
-        if maxima[block] >= threshold:
-            for i in range(block, row.size, blocks):
-                if row[i] >= threshold:
-                    if n < MAX_CANDIDATES:
-                        values[n], ids[n] = row[i], i
-                    n += 1
-    if n > MAX_CANDIDATES:  # many equal logits
-        order = np.argsort(-row, kind="mergesort")
-        n = min(k + 1, row.size)
-        for i in range(n):
-            values[i], ids[i] = row[order[i]], order[i]
-    else:
-        _insert(values, ids, n)
-    close = False
-    for i in range(1, min(n, k + 1)):
-        close |= values[i - 1] - values[i] <= tolerance
-    if n == k and k < row.size:
-        close |= values[k - 1] - threshold <= tolerance
-    return close
 
 
 @njit(**_FAST)
@@ -166,43 +190,160 @@ def _capped(logit, cap):
 
 
 @njit(**_EXACT)
-def project_rows(logits, tokens, tolerance, cap, entropy, top_ids, top_probs, ranks, probs, flags):
-    """Project every row of `logits` (n, V).
+def _compact(values, ids, n, k, floor, tolerance):
+    """Drop of n candidates those that cannot be among the top k. Gives how many stay, and the new floor."""
+    if n <= k:
+        return n, floor
+    floor = max(floor, _threshold(values[:n], k, _least(values[:n])) - tolerance)
+    kept = 0
+    for i in range(n):
+        values[kept], ids[kept] = values[i], ids[i]
+        kept += values[i] >= floor
+    return kept, floor
 
-    `tokens` (n, 2) are the target and foil (-1: none), `tolerance` (n,) how close two logits may be
-    and still be in doubt, `cap` the softcap (0: none). Fills `entropy` (n,) in bits, `top_ids` (n, k),
-    `top_probs` (n, t), `ranks` and `probs` (n, 2), and `flags` (n,) with what `settle` must decide.
+
+@njit(**_EXACT)
+def _collect(values, ids, n, floor, tolerance, row, maxima, hits, start, k):
+    """Add the tile's logits that may be among the top k to the n candidates.
+
+    Gives how many there are now (-1 when more logits are equal than the list can hold) and the floor.
     """
-    n, vocabulary = logits.shape
-    k, t = top_ids.shape[1], top_probs.shape[1]
-    maxima = np.empty(min(vocabulary, -(-max(-(-vocabulary // 64), 4 * k) // 16) * 16), np.float32)
-    values = np.empty(max(MAX_CANDIDATES, k + 1), np.float32)
-    ids = np.empty(max(MAX_CANDIDATES, k + 1), np.int64)
-    capped = np.empty(vocabulary if cap > 0 else 0, np.float32)
+    if n < k < maxima.size:
+        floor = max(floor, _threshold(maxima, k, _least(maxima)) - tolerance)
+    most = CANDIDATES - -(-row.size // maxima.size)
+    n_hits = 0
+    for block in range(maxima.size):  # here and below without branches, which could not be foreseen
+        hits[n_hits] = block
+        n_hits += maxima[block] >= floor
+    for block in hits[:n_hits]:
+        if n > most:
+            n, floor = _compact(values, ids, n, k, floor, tolerance)
+            if n > most:
+                return -1, floor
+        for i in range(block, row.size, maxima.size):
+            values[n], ids[n] = row[i], start + i
+            n += row[i] >= floor
+    if n > CANDIDATES // 2:
+        n, floor = _compact(values, ids, n, k, floor, tolerance)
+    return n, floor
+
+
+@njit(**_EXACT)
+def _note(near, n, row, low, high, start):
+    """Append the ids of logits between low and high to the n that are there; gives how many there are."""
+    for left in range(0, row.size, 128):
+        part = row[left : left + 128]
+        if _count(part, low, high)[1] == 0:
+            continue
+        for i in range(part.size):
+            if low <= part[i] <= high:
+                if n < near.size:
+                    near[n] = start + left + i
+                n += 1
+    return n
+
+
+@njit(**_EXACT)
+def _weigh(row, maxima, shift, total, weighted):
+    """Add the tile to the sums of the softmax, fill its blocks' maxima; the shift follows a rising peak."""
+    if np.isnan(shift):
+        shift = _greatest(row[: maxima.size])
+    more_total, more_weighted = _scan(row, shift, maxima)
+    peak = _greatest(maxima)
+    if peak - shift > MAX_SHIFT:
+        rise = (np.float64(peak) - np.float64(shift)) * math.log2(math.e)
+        weighted = (weighted - rise * total) * 2.0**-rise
+        total *= 2.0**-rise
+        shift = peak
+        more_total, more_weighted = _scan(row, shift, maxima)
+    return peak, shift, total + more_total, weighted + more_weighted
+
+
+@njit(**_EXACT)
+def tally_tile(tally, logits, start, k, cap):
+    """Add a tile to the tally: `logits` (n, w) of the tokens `start` .. `start + w`.
+
+    `k` top ids are wanted; `cap` is the softcap (0: none).
+    """
+    n, width = logits.shape
+    low, high, near = tally.low, tally.high, tally.near
+    values, ids, doubt = tally.values, tally.ids, tally.doubt
+    maxima = np.empty(min(width, BLOCKS), np.float32)
+    hits = np.empty(maxima.size, np.int32)
+    capped = np.empty(width if cap > 0 else 0, np.float32)
     for r in range(n):
         row = logits[r]
-        _maxima(row, maxima)
-        flags[r] = TOP if _top(row, maxima, k, tolerance[r], values, ids) else 0
         if cap > 0:
             _cap(row, capped, np.float32(cap))
-        peak = _capped(np.float64(values[0]), cap)
-        total, weighted = _sums(capped if cap > 0 else row, np.float32(peak))
-        entropy[r] = max(math.log2(total) - weighted / total, 0.0)
-        for i in range(k):
-            top_ids[r, i] = ids[i]
-        for i in range(t):
-            top_probs[r, i] = math.exp(_capped(np.float64(values[i]), cap) - peak) / total
+        peak, shift, total, weighted = _weigh(
+            capped if cap > 0 else row, maxima, tally.shift[r], tally.total[r], tally.weighted[r]
+        )
+        tally.shift[r], tally.total[r], tally.weighted[r] = shift, total, weighted
+        if cap > 0:  # which may make equal what is not
+            _maxima(row, maxima)
+            peak = _greatest(maxima)
+        if peak >= tally.floor[r] and doubt[r] != FULL:
+            count, floor = _collect(
+                values[r], ids[r], tally.n_candidates[r], tally.floor[r], tally.tolerance[r],
+                row, maxima, hits, start, k,
+            )  # fmt: skip
+            tally.n_candidates[r], tally.floor[r] = count, floor
+            if count < 0:
+                doubt[r] = FULL
         for side in range(2):
-            token = tokens[r, side]
-            if token < 0:
+            if np.isnan(low[r, side]):
+                continue
+            above, close = _count(row, low[r, side], high[r, side])
+            tally.above[r, side] += above
+            if close > 0:
+                tally.n_near[r, side] = _note(
+                    near[r, side], tally.n_near[r, side], row, low[r, side], high[r, side], start
+                )
+
+
+@njit(**_EXACT)
+def _sort(values, ids):
+    """Sort by value, greatest first; of equal values the lower id first."""
+    for i in range(1, values.size):
+        value, token = values[i], ids[i]
+        j = i - 1
+        while j >= 0 and (values[j] < value or (values[j] == value and ids[j] > token)):
+            values[j + 1], ids[j + 1] = values[j], ids[j]
+            j -= 1
+        values[j + 1], ids[j + 1] = value, token
+
+
+@njit(**_EXACT)
+def finish(tally, logits, cap, entropy, top_ids, top_probs, ranks, probs):
+    """Turn a full tally into projections: `logits` (n, 2) are those of target and foil.
+
+    Fills `entropy` (n,) in bits, `top_ids` (n, k), `top_probs` (n, t), `ranks` and `probs` (n, 2),
+    and marks in the tally what `settle` has to decide.
+    """
+    k, t = top_ids.shape[1], top_probs.shape[1]
+    for r in range(entropy.size):
+        total, shift = tally.total[r], np.float64(tally.shift[r])
+        entropy[r] = max(math.log2(total) - tally.weighted[r] / total, 0.0)
+        for side in range(2):
+            if np.isnan(tally.low[r, side]):
                 ranks[r, side], probs[r, side] = 0, np.nan
                 continue
-            logit = row[token]
-            above, within = _count(row, logit - tolerance[r], logit + tolerance[r])
-            ranks[r, side] = 1 + above
-            probs[r, side] = math.exp(_capped(np.float64(logit), cap) - peak) / total
-            if within - above > 1:
-                flags[r] |= TARGET if side == 0 else FOIL
+            ranks[r, side] = 1 + tally.above[r, side]
+            probs[r, side] = math.exp(_capped(np.float64(logits[r, side]), cap) - shift) / total
+            if tally.n_near[r, side] > NEAR:
+                tally.doubt[r] = FULL
+        if tally.doubt[r] == FULL:
+            continue
+        n, _ = _compact(tally.values[r], tally.ids[r], tally.n_candidates[r], k, tally.floor[r], tally.tolerance[r])
+        values, ids = tally.values[r, :n], tally.ids[r, :n]
+        tally.n_candidates[r] = n
+        _sort(values, ids)
+        for i in range(1, min(n, k + 1)):
+            if values[i - 1] - values[i] <= tally.tolerance[r]:
+                tally.doubt[r] |= TOP
+        top_ids[r] = ids[:k]
+        for i in range(t):
+            top_probs[r, i] = math.exp(_capped(np.float64(values[i]), cap) - shift) / total
 
 
 @njit(**_FAST)
@@ -214,36 +355,69 @@ def _dot(left, right):
 
 
 @njit(**_EXACT)
-def _exact(row, vectors, bias, token):
-    """The token's logit in float64."""
-    return _dot(row, vectors[token]) + bias[token]
+def _settle_rank(exact, vectors, bias, target, near):
+    """How many of the `near` tokens have a greater logit than the target."""
+    logit = _dot(exact, vectors[target]) + bias[target]
+    greater = 0
+    for token in near:
+        greater += _dot(exact, vectors[token]) + bias[token] > logit
+    return greater
 
 
 @njit(**_EXACT)
-def settle(logits, rows, normalized, vectors, bias, tokens, tolerance, flags, top_ids, ranks):
-    """Decide the flagged `rows` in float64: `normalized` (f, d) @ `vectors` (V, d) + `bias` (V,).
+def _settle_top(exact, vectors, bias, ids, top_ids):
+    """The first of the candidates `ids`."""
+    ids.sort()
+    logits = np.empty(ids.size)
+    for i in range(ids.size):
+        logits[i] = -(_dot(exact, vectors[ids[i]]) + bias[ids[i]])
+    order = np.argsort(logits, kind="mergesort")
+    for i in range(top_ids.size):
+        top_ids[i] = ids[order[i]]
 
-    Rewrites `ranks` and `top_ids` of those rows.
-    """
+
+@njit(**_EXACT)
+def _whole_row(exact, vectors, bias, tokens, cap, top_ids, top_probs, ranks, probs):
+    """A row wholly in float64 (its logits are equal, or nearly, for many tokens). Gives its entropy."""
+    logits = np.empty(bias.size)
+    for token in range(bias.size):
+        logits[token] = _dot(exact, vectors[token]) + bias[token]
+    order = np.argsort(-logits, kind="mergesort")
+    top_ids[:] = order[: top_ids.size]
+    for side in range(2):
+        if tokens[side] >= 0:
+            ranks[side] = 1 + (logits > logits[tokens[side]]).sum()
+    for token in range(bias.size):
+        logits[token] = _capped(logits[token], cap)
+    logits -= logits.max()
+    powers = np.exp(logits)
+    total = powers.sum()
+    for i in range(top_probs.size):
+        top_probs[i] = powers[order[i]] / total
+    for side in range(2):
+        if tokens[side] >= 0:
+            probs[side] = powers[tokens[side]] / total
+    return (math.log(total) - (powers * logits).sum() / total) * math.log2(math.e)
+
+
+@njit(**_EXACT)
+def settle(tally, rows, exact, vectors, bias, tokens, cap, entropy, top_ids, top_probs, ranks, probs):
+    """Decide the doubtful `rows` in float64: their logits are `exact` (f, d) @ `vectors` (V, d).T + `bias` (V,)."""
     k = top_ids.shape[1]
     for f in range(rows.size):
         r = rows[f]
-        row, exact_row = logits[r], normalized[f]
+        if tally.doubt[r] == FULL:
+            entropy[r] = _whole_row(
+                exact[f], vectors, bias, tokens[r], cap, top_ids[r], top_probs[r], ranks[r], probs[r]
+            )
+            continue
         for side in range(2):
-            if not flags[r] & (TARGET if side == 0 else FOIL):
-                continue
-            token = tokens[r, side]
-            logit = row[token]
-            exact = _exact(exact_row, vectors, bias, token)
-            for j in range(row.size):
-                if logit - tolerance[r] <= row[j] <= logit + tolerance[r]:
-                    ranks[r, side] += _exact(exact_row, vectors, bias, j) > exact
-        if flags[r] & TOP:
-            floor = row[top_ids[r, k - 1]] - tolerance[r]
-            near = np.flatnonzero(row >= floor)
-            exact_logits = np.empty(near.size)
-            for i in range(near.size):
-                exact_logits[i] = -_exact(exact_row, vectors, bias, near[i])
-            order = np.argsort(exact_logits, kind="mergesort")
-            for i in range(k):
-                top_ids[r, i] = near[order[i]]
+            if tally.n_near[r, side] > 1:
+                near = tally.near[r, side, : tally.n_near[r, side]]
+                ranks[r, side] += _settle_rank(exact[f], vectors, bias, tokens[r, side], near)
+        if tally.doubt[r] == TOP:
+            floor = tally.values[r, k - 1] - tally.tolerance[r]
+            close = k
+            while close < tally.n_candidates[r] and tally.values[r, close] >= floor:
+                close += 1
+            _settle_top(exact[f], vectors, bias, tally.ids[r, :close].copy(), top_ids[r])

@@ -9,7 +9,7 @@ the chunk and the number of threads, whatever the number of rows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Self
@@ -26,8 +26,10 @@ from ingest.lens.unembedding import Factor, Unembedding
 
 Array = np.ndarray
 
-CHUNK_BYTES = 96 * 2**20
-"""Logits that a thread holds at once: about 480 rows of 50,257 tokens."""
+CHUNK_ROWS = 480
+"""Rows that a thread takes at once: enough for BLAS to be at its best."""
+TILE = 3840
+"""Tokens whose logits a thread holds at once: a tile of 480 rows stays in a core's cache."""
 FACTORED_FROM = 70
 """Rows of one head from which making its factor costs less than projecting whole vectors."""
 
@@ -35,7 +37,7 @@ FACTORED_FROM = 70
 class LogitLens:
     """Projects vectors to the vocabulary. Safe to use from several threads.
 
-    `threads` defaults to the cores this process may use; `chunk_rows` to what fits CHUNK_BYTES.
+    `threads` defaults to the cores this process may use.
     Raises ModelError when weights or rows are not finite or shapes do not fit.
     """
 
@@ -48,19 +50,18 @@ class LogitLens:
         logit_scale: float = 1.0,
         softcap: float | None = None,
         threads: int | None = None,
-        chunk_rows: int | None = None,
+        chunk_rows: int = CHUNK_ROWS,
     ) -> None:
         self._unembedding = Unembedding(final_norm, unembedding, bias, logit_scale, softcap)
         self.threads = threads or len(os.sched_getaffinity(0))
-        vocabulary = self._unembedding.vocabulary
-        self.chunk_rows = chunk_rows or int(np.clip(CHUNK_BYTES // (4 * vocabulary), 16, 4096))
+        self.chunk_rows = max(1, chunk_rows)
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="lens")
         self._buffers: SimpleQueue[Array] = SimpleQueue()
         for _ in range(self.threads):
-            self._buffers.put(np.empty((0, vocabulary), np.float32))
+            self._buffers.put(np.empty(max(self.chunk_rows, 2) * TILE, np.float32))
 
     @classmethod
-    def of(cls, decoder: Decoder, *, threads: int | None = None, chunk_rows: int | None = None) -> Self:
+    def of(cls, decoder: Decoder, *, threads: int | None = None, chunk_rows: int = CHUNK_ROWS) -> Self:
         """The lens of a decoder: its final norm, unembedding, bias, logit scale and softcap."""
         return cls(
             decoder.final_norm,
@@ -83,7 +84,7 @@ class LogitLens:
         `tokens` are the ids of each row's target and foil, -1 for none.
         """
         self._check(rows, self._unembedding.d_model, tokens)
-        return self._projection(rows, tokens, self._unembedding.direct, None)
+        return self._projection(rows, tokens, self._unembedding.direct)
 
     def project_through(
         self,
@@ -106,8 +107,8 @@ class LogitLens:
         self._check(rows, len(circuit), tokens)
         if len(rows) < FACTORED_FROM:
             whole = rows.astype(np.float64) @ circuit.astype(np.float64)
-            return self._projection(whole, tokens, self._unembedding.direct, None)
-        return self._projection(rows, tokens, self._unembedding.factor(circuit), circuit)
+            return self._projection(whole, tokens, self._unembedding.direct)
+        return self._projection(rows, tokens, self._unembedding.factor(circuit))
 
     def project_static(self, rows: Float32[Array, "n d"], k: int = TOP_IDS) -> StaticProjection:
         """LL(row) and the top tokens of LL(-row), for vectors that no prompt changes."""
@@ -139,35 +140,32 @@ class LogitLens:
         if tokens.size and tokens.max() >= self._unembedding.vocabulary:
             raise ModelError(f"Token id {tokens.max()} lies outside the vocabulary of {self._unembedding.vocabulary}.")
 
-    def _projection(self, rows: Array, tokens: Array, factor: Factor, circuit: Array | None) -> Projection:
+    def _projection(self, rows: Array, tokens: Array, factor: Factor) -> Projection:
         """Project all rows, chunk by chunk over the threads."""
         n, k, t = len(rows), self.k, min(TOP_TOKENS, self._unembedding.vocabulary)
         tokens = np.ascontiguousarray(tokens, np.int64)
-        entropy, flags = np.empty(n, np.float32), np.empty(n, np.uint8)
+        entropy = np.empty(n, np.float32)
         top_ids, top_probs = np.empty((n, k), np.int32), np.empty((n, t), np.float32)
         ranks, probs = np.empty((n, 2), np.int32), np.empty((n, 2), np.float32)
 
         def project_chunk(chunk: slice, buffer: Array) -> None:
-            from ingest.lens.kernels import project_rows, settle
+            from ingest.lens.kernels import finish, new_tally, settle, tally_tile
 
-            unembedding = self._unembedding
-            if circuit is None:
-                multiplied = unembedding.normalized(rows[chunk])
-            else:
-                multiplied = unembedding.scaled(rows[chunk], factor)
-            logits = _logits(multiplied, factor, buffer)
-            tolerance = unembedding.tolerance(multiplied, factor)
-            project_rows(
-                logits, tokens[chunk], tolerance, unembedding.softcap, entropy[chunk], top_ids[chunk],
-                top_probs[chunk], ranks[chunk], probs[chunk], flags[chunk],
-            )  # fmt: skip
-            doubtful = np.flatnonzero(flags[chunk])
+            unembedding, part = self._unembedding, rows[chunk]
+            multiplied = unembedding.normalized(part) if factor.folded is None else unembedding.scaled(part, factor)
+            left = _with_ones(multiplied)
+            asked = _logits_of(left, factor, tokens[chunk])
+            tally = new_tally(asked, unembedding.tolerance(multiplied, factor))
+            for start, logits in _tiles(left, factor, buffer):
+                tally_tile(tally, logits[: len(part)], start, k, unembedding.softcap)
+            out = entropy[chunk], top_ids[chunk], top_probs[chunk], ranks[chunk], probs[chunk]
+            finish(tally, asked, unembedding.softcap, *out)
+            doubtful = np.flatnonzero((tally.doubt > 0) | (tally.n_near > 1).any(1))
             if doubtful.size:
-                whole = rows[chunk][doubtful].astype(np.float64)
-                exact = unembedding.normalized(whole if circuit is None else whole @ circuit.astype(np.float64))
+                exact = unembedding.exact(multiplied[doubtful], factor)
                 settle(
-                    logits, doubtful, exact, unembedding.vectors, unembedding.bias, tokens[chunk], tolerance,
-                    flags[chunk], top_ids[chunk], ranks[chunk],
+                    tally, doubtful, exact, unembedding.vectors, unembedding.bias, tokens[chunk],
+                    unembedding.softcap, *out,
                 )  # fmt: skip
 
         self._over_chunks(n, project_chunk)
@@ -183,26 +181,36 @@ class LogitLens:
         def run(chunk: slice) -> None:
             buffer = self._buffers.get()
             try:
-                if len(buffer) < max(size, 2):
-                    buffer = np.empty((max(size, 2), self._unembedding.vocabulary), np.float32)
                 work(chunk, buffer)
             finally:
                 self._buffers.put(buffer)
 
         with single_threaded_blas():
-            if len(chunks) == 1:
-                run(chunks[0])
-            else:
-                list(self._pool.map(run, chunks))
+            list((map if self.threads == 1 or len(chunks) == 1 else self._pool.map)(run, chunks))
 
 
-def _logits(multiplied: Array, factor: Factor, buffer: Array) -> Array:
-    """[multiplied, 1] @ factor.matrix in float32, written to the buffer.
+def _with_ones(multiplied: Array) -> Array:
+    """[multiplied, 1] in float32, for the constants in a factor's last row.
 
-    A single row is computed as two: BLAS takes another way for vectors, with other last digits.
+    A single row becomes two: BLAS takes another way for vectors, with other last digits.
     """
-    n = len(multiplied)
-    left = np.ones((max(n, 2), multiplied.shape[1] + 1), np.float32)
-    left[:n, :-1] = multiplied
-    logits: Array = np.matmul(left, factor.matrix, out=buffer[: len(left)])[:n]
-    return logits
+    left = np.ones((max(len(multiplied), 2), multiplied.shape[1] + 1), np.float32)
+    left[: len(multiplied), :-1] = multiplied
+    return left
+
+
+def _logits_of(left: Array, factor: Factor, tokens: Array) -> Array:
+    """Logits of each row's own tokens (n, 2), NaN for none."""
+    ids, index = np.unique(tokens, return_inverse=True)
+    columns = factor.matrix[:, ids].T.astype(np.float64)[index.reshape(tokens.shape)]
+    logits = np.einsum("nk,nsk->ns", left[: len(tokens)].astype(np.float64), columns)
+    return np.where(tokens < 0, np.nan, logits)
+
+
+def _tiles(left: Array, factor: Factor, buffer: Array) -> Iterator[tuple[int, Array]]:
+    """The logits of a chunk, tile by tile of the vocabulary, each written over the last."""
+    for start in range(0, factor.matrix.shape[1], TILE):
+        matrix = factor.matrix[:, start : start + TILE]
+        logits = buffer[: len(left) * matrix.shape[1]].reshape(len(left), -1)
+        np.matmul(left, matrix, out=logits)
+        yield start, logits

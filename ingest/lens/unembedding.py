@@ -19,7 +19,7 @@ from ingest.architecture.decoder import Norm
 
 Array = np.ndarray
 
-TOLERANCE = 6e-7
+TOLERANCE = 2e-7
 """Logits closer than this times the lengths of the vectors multiplied are decided in float64."""
 
 
@@ -27,12 +27,13 @@ TOLERANCE = 6e-7
 class Factor:
     """What takes rows of d_in numbers to logits: `matrix` (d_in + 1, V), the constant logits last.
 
-    `gram` (d_in, d_in) gives sigma^2, None without a norm. `lengths` (d_in,) are the lengths of the
-    rows of W', from which the rounding of a logit is estimated.
+    `gram` (d_in, d_in) gives sigma^2, None without a norm. `folded` is centred(W) * weight, None for
+    the identity; `lengths` are those of its rows, from which the rounding of a logit is estimated.
     """
 
     matrix: Float[Array, "d_in_1 V"]
     gram: Float[Array, "d_in d_in"] | None
+    folded: Float[Array, "d_in d"] | None
     lengths: Float[Array, " d_in"]
 
 
@@ -91,7 +92,7 @@ class Unembedding:
         np.subtract(self.vectors.T, mean[:, None], out=matrix[:-1], casting="same_kind")
         shared = 0.0 if self.softcap else self.bias.mean()
         matrix[-1] = self.bias - shared
-        return Factor(matrix, None, np.ones(self.d_model))
+        return Factor(matrix, None, None, np.ones(self.d_model))
 
     def centred(self, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """Float64 rows as the norm centres them."""
@@ -114,16 +115,20 @@ class Unembedding:
         np.matmul(stacked, self.direct.matrix[:-1], out=matrix)
         matrix[-1] += self.direct.matrix[-1]
         gram = None if self.norm is None else centred @ centred.T / self.d_model
-        return Factor(matrix, gram, np.sqrt((folded**2).sum(1)))
+        return Factor(matrix, gram, folded, np.sqrt((folded**2).sum(1)))
 
     def scaled(self, rows: Float[Array, "n d_in"], factor: Factor) -> Float[Array, "n d_in"]:
         """rows / sigma in float64."""
         wide = rows.astype(np.float64)
         if factor.gram is None or self.norm is None:
             return wide
-        variance = np.einsum("ni,ij,nj->n", wide, factor.gram, wide, optimize=True)
+        variance = ((wide @ factor.gram) * wide).sum(1)
         scaled: Array = wide / np.sqrt(np.maximum(variance, 0.0) + self.norm.eps)[:, None]
         return scaled
+
+    def exact(self, scaled: Float[Array, "n d_in"], factor: Factor) -> Float[Array, "n d"]:
+        """What the unembedding multiplies, in float64, of rows that `scaled` (or `normalized`) gave."""
+        return scaled if factor.folded is None else scaled @ factor.folded + self.constant
 
     def tolerance(self, scaled: Float[Array, "n d_in"], factor: Factor) -> Float[Array, " n"]:
         """How far apart two float32 logits of a row must be for their order to be certain."""
