@@ -27,6 +27,7 @@ from ingest.prompts.records import Broken, PromptInput, ReadOptions, Role
 
 Fields = Mapping[str, object]
 _BRACES: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 _NAME: Final = re.compile(r"\b[A-Z][a-z]+\b")
 
 
@@ -98,9 +99,10 @@ def _plain(record: Record, options: ReadOptions) -> list[PromptInput]:
 
 def _relation_sample(record: Record, _: ReadOptions) -> list[PromptInput]:
     fields = record.fields
-    text = _in_template(_text(fields, "relation_template"), _text(fields, "subject"))
+    subject, object_ = (_unescaped(_text(fields, name)) for name in ("subject", "object"))
+    text = _in_template(_text(fields, "relation_template"), subject)
     group = _optional(fields, "relation")
-    return [PromptInput(text, target=_word_after(text, _text(fields, "object")), dataset="relations", group=group)]
+    return [PromptInput(text, target=_word_after(text, object_), dataset="relations", group=group)]
 
 
 def _known_fact(record: Record, _: ReadOptions) -> list[PromptInput]:
@@ -168,6 +170,11 @@ def fill(template: str, fields: Fields, prompt_field: str = "prompt") -> str:
         return whole[0] if whole in ("{{", "}}") else _text(fields, match.group(1).strip() or prompt_field)
 
     return _BRACES.sub(value, template)
+
+
+def _unescaped(text: str) -> str:
+    """Text with escapes of characters resolved: the published relations have some names escaped twice."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 def _in_template(template: str, subject: str) -> str:

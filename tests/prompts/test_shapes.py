@@ -8,21 +8,20 @@ import pytest
 
 from ingest.prompts import Broken, PromptInput, ReadOptions, read_prompts
 
-DATA = Path(__file__).parents[2] / "../shared/data"
+DATA = Path(__file__).parents[2] / "examples/data"
 
 
 def read(path, **options):
     return list(read_prompts(str(path), ReadOptions(**options)))
 
 
-def data(name):
-    path = DATA / name
-    assert path.exists(), f"this test reads {name} in ../shared/data beside the checkout"
-    return path
+def once(name):
+    """A name of the relations, of which some are escaped twice."""
+    return json.loads(f'"{name}"') if "\\u" in name else name
 
 
 def test_known_1000():
-    path = data("dual_path_attribution/known_1000.json")
+    path = DATA / "dual_path_attribution/known_1000.json"
     found = read(path)
     raw = json.loads(path.read_text())
     assert [(p.text, p.target, p.group) for p in found] == [
@@ -33,7 +32,7 @@ def test_known_1000():
 
 
 def test_ioi_has_the_name_that_was_said_twice_as_its_foil():
-    found = read(data("dual_path_attribution/ioi.json"))
+    found = read(DATA / "dual_path_attribution/ioi.json")
     assert len(found) == 841
     assert found[0].target == " Deanna"
     assert found[0].foil == " Eleanor"
@@ -44,7 +43,7 @@ def test_ioi_has_the_name_that_was_said_twice_as_its_foil():
 
 
 def test_greater_than_is_a_minimal_pair_whose_target_ends_the_year():
-    found = read(data("eap_ig/greater_than_data.csv"))
+    found = read(DATA / "eap_ig/greater_than_data.csv")
     assert len(found) == 2000
     clean, corrupted = found[:2]
     assert clean.text == "The contract lasted from the year 1352 to the year 13"
@@ -61,13 +60,13 @@ def test_greater_than_is_a_minimal_pair_whose_target_ends_the_year():
         assert prompt.role == "corrupted" or year.endswith(prompt.target)
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in (DATA / "relations/factual").glob("*.json")) or ["missing"])
+@pytest.mark.parametrize("name", sorted(path.name for path in (DATA / "relations").glob("*.json")))
 def test_every_relation_file(name):
-    path = data(f"relations/factual/{name}")
+    path = DATA / "relations" / name
     raw = json.loads(path.read_text())
     found = read(path)
     template = raw["prompt_templates"][0]
-    wanted = {(template.replace("{}", s["subject"]), f" {s['object']}") for s in raw["samples"]}
+    wanted = {(template.replace("{}", once(s["subject"])), f" {once(s['object'])}") for s in raw["samples"]}
     assert {(p.text, p.target) for p in found} == wanted
     assert len(found) == len(wanted)
     assert {(p.dataset, p.group) for p in found} == {("relations", raw["name"])}
