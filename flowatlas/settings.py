@@ -16,8 +16,10 @@ class Settings(BaseSettings):
 
     store: str = Field("flowatlas.lbug", description="store URI: a path, or neo4j://host:7687/database")
     model: str = Field("demo", description="model: demo, a folder, or a hub name")
+    model_configs: Path | None = Field(None, description="folder of your own model descriptions; they come first")
     shards: Path | None = Field(None, description="folder of the shards; default: beside the store")
     cache: Path | None = Field(None, description="folder of caches; default: ~/.cache/flowatlas")
+    shard_prompts: int = Field(128, ge=1, description="prompts a shard and a write to the store")
     neo4j_user: str = Field("neo4j", description="user name on the Neo4j server")
     neo4j_password: SecretStr | None = Field(None, description="password on the Neo4j server")
     neo4j_password_file: Path | None = Field(None, description="file whose first line is the password")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from flowatlas.errors import ModelError
 from flowatlas.resources import resource
+from flowatlas.settings import settings
 
 GUIDE: Final = "docs/add-a-model.md"
 
@@ -137,14 +138,26 @@ class Description(_Part):
     mlp: MLPDescription
 
 
-def folder() -> Path:
-    """Where the descriptions are."""
-    return resource("model_configs")
+def folders() -> list[Path]:
+    """Where the descriptions are: the user's own folder, if the settings name one, then those that ship."""
+    own = settings().model_configs
+    return [*([own] if own is not None else []), resource("model_configs")]
 
 
-def families() -> list[str]:
-    """The known families: transformers' `model_type`, the stems of the files."""
-    return sorted(path.stem for path in folder().glob("*.yaml"))
+def files() -> dict[str, Path]:
+    """The description of every known family: transformers' `model_type`, the stem of the file."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def summary(path: Path) -> str:
+    """What the comment at the top of a description says."""
+    lines = path.read_text("utf-8").splitlines()
+    comment = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+    return " ".join(comment)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -172,7 +185,7 @@ def resolve(raw: Mapping[str, Any], config: Mapping[str, Any], name: str) -> Des
                 next_step=f"See {GUIDE}.",
             )
         if all(config[field] == value for field, value in variant["when"].items()):
-            merged = _laid_over(merged, {key: value for key, value in variant.items() if key != "when"})
+            merged = laid_over(merged, {key: value for key, value in variant.items() if key != "when"})
     try:
         return Description.model_validate(merged)
     except ValidationError as error:
@@ -182,10 +195,10 @@ def resolve(raw: Mapping[str, Any], config: Mapping[str, Any], name: str) -> Des
         ) from error
 
 
-def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid over `base`, mapping by mapping; null takes a field away."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = _laid_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        merged[key] = laid_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged

@@ -51,19 +51,24 @@ def load_model(source: str, *, description: Mapping[str, Any] | None = None) -> 
     Safetensors only, remote code never. `description` stands in for the family's file in
     model_configs. Raises ModelError for everything that is wrong with the model or its description.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    quiet()
     folder = sources.model_folder(source)
     weights = sources.weight_files(folder)
-    config = _config(folder)
+    config = read_config(folder)
     described = _description(config, description)
-    model = _model(folder, config, described)
+    model = read_model(folder, config, described.attention.capture)
     name = "demo" if source == "demo" else folder.resolve().name if Path(source).expanduser().is_dir() else source
     understood = understand(
         model, described, name=name, family=config.model_type, fingerprint=sources.fingerprint(folder, weights)
     )
     tokenizer = Tokenizer(_tokenizer(folder), understood.decoder.vocab_size)
     return LoadedModel(understood.decoder, tokenizer, understood.parts, understood.heads, understood.report)
+
+
+def quiet() -> None:
+    """Keep transformers from writing progress and warnings of its own."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ def understand(model: Any, described: Description, *, name: str, family: str, fi
         ) from error
 
 
-def _config(folder: Path) -> Any:
+def read_config(folder: Path) -> Any:
+    """The model's config. Raises ModelError for one that needs code of its own or is quantised."""
     raw = sources.raw_config(folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -118,13 +124,13 @@ def _config(folder: Path) -> Any:
 
 
 def _unknown_family(family: str) -> ModelError:
-    known = descriptions.families()
+    known = list(descriptions.files())
     guess = did_you_mean(family, known) if known else ""
     hint = f"{guess} " if guess.startswith("Did") else ""
     return ModelError(
         f"The model family '{family}' is not known.",
         known=f"{hint}Known families: {', '.join(known)}.",
-        next_step=f"{GUIDE} shows how to add one.",
+        next_step=f"`flowatlas model new FOLDER` proposes a description; {GUIDE} shows how to write one.",
     )
 
 
@@ -132,7 +138,8 @@ def _description(config: Any, given: Mapping[str, Any] | None) -> Description:
     family = str(config.model_type)
     if given is not None:
         return descriptions.resolve(given, _fields(config), "given")
-    if family not in descriptions.families():
+    path = descriptions.files().get(family)
+    if path is None:
         architectures = [str(name) for name in getattr(config, "architectures", None) or []]
         encoders = [name for name in architectures if name.endswith(_NOT_DECODERS)]
         if encoders or getattr(config, "is_encoder_decoder", False):
@@ -141,7 +148,6 @@ def _description(config: Any, given: Mapping[str, Any] | None) -> Description:
                 next_step="Give a causal language model.",
             )
         raise _unknown_family(family)
-    path = descriptions.folder() / f"{family}.yaml"
     return descriptions.resolve(descriptions.read(path), _fields(config), path.name)
 
 
@@ -152,8 +158,8 @@ def _fields(config: Any) -> dict[str, Any]:
     return fields
 
 
-def _model(folder: Path, config: Any, described: Description) -> Any:
-    way = described.attention.capture
+def read_model(folder: Path, config: Any, way: str) -> Any:
+    """The model itself in float32, its attention made visible in that way. Raises ModelError."""
     model: Any
     loading: dict[str, Any]
     try:

@@ -53,14 +53,14 @@ def model_folder(source: str) -> Path:
 
 def _downloaded(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(_PATTERNS), ignore_patterns=["*/*"]))
     except RepositoryNotFoundError as error:
         problem = f"There is no folder '{name}' here and no model of that name on the hub."
         raise ModelError(problem, next_step="Check the name; a private model needs a login first.") from error
-    except (LocalEntryNotFoundError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelError(
             f"There is no folder '{name}' here, and the model hub cannot be reached.",
             known=str(error).splitlines()[0] if str(error) else "",
