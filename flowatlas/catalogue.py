@@ -61,6 +61,12 @@ class ParameterSpec:
     choices: tuple[str, ...] = ()
 
     @property
+    def signature(self) -> str:
+        """Type, default and range as a person reads them, such as `int = 10, 1..50`."""
+        default = "" if self.required else f" = {'all' if self.default is None else str(self.default)}"
+        return f"{self.type}{default}" + (f", {self.range}" if self.range else "")
+
+    @property
     def range(self) -> str:
         """The range as text, such as `1..50`; empty when there is none."""
         if self.choices:
@@ -113,17 +119,17 @@ class Query:
         """Names of everything that can be given."""
         return (*(p.name for p in self.parameters), *(FIELDS if self.selects else ()))
 
-    def values(self, given: Mapping[str, object]) -> dict[str, Value]:
+    def values(self, given: Mapping[str, object], *, partial: bool = False) -> dict[str, Value]:
         """Every parameter with its value, parsed and checked. Raises UsageError naming what is wrong."""
         for name in given:
             if name not in self.known:
                 raise UsageError(
                     f"The query '{self.name}' has no parameter '{name}'.",
                     known=did_you_mean(name, self.known),
-                    next_step=f"See `flowatlas query {self.name} --help-query`." if self.known else "It has none.",
+                    next_step=f"See `flowatlas query {self.name} --describe`." if self.known else "It has none.",
                 )
         missing = [p for p in self.parameters if p.required and given.get(p.name) is None]
-        if missing:
+        if missing and not partial:
             raise UsageError(
                 f"The query '{self.name}' needs {' and '.join(p.name for p in missing)}.",
                 known="; ".join(f"{p.name}: {p.doc}" for p in missing),
@@ -135,9 +141,12 @@ class Query:
         """The selection of prompts among what was given. Raises UsageError."""
         return Selection.of({name: given[name] for name in FIELDS if name in given}) if self.selects else Selection()
 
-    def resolve(self, dialect: Dialect, given: Mapping[str, object]) -> Resolved:
-        """The text for a store with everything filled in. Raises UsageError."""
-        values = self.values(given)
+    def resolve(self, dialect: Dialect, given: Mapping[str, object], *, partial: bool = False) -> Resolved:
+        """The text for a store with everything filled in; with `partial` required parameters may be missing.
+
+        Raises UsageError.
+        """
+        values = self.values(given, partial=partial)
         selections = {name: value for name, value in values.items() if isinstance(value, Selection)}
         parameters: dict[str, Parameter] = {
             n: v for n, v in values.items() if not isinstance(v, Selection) and v is not None

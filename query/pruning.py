@@ -34,12 +34,12 @@ class Paper:
     negative: int = 7
     values: int = 2
 
-    def keep(self, inputs: pl.DataFrame) -> pl.Expr:
+    def keep(self) -> pl.Expr:
         """Which inputs stay."""
         score = pl.col("score")
         strength = score.abs().rank("ordinal", descending=True)
-        neuron = pl.when(score >= 0).then(strength.over("to", score >= 0) <= self.positive)
-        neuron = neuron.otherwise(strength.over("to", score >= 0) <= self.negative)
+        of_sign = strength.over("to", score >= 0)
+        neuron = pl.when(score >= 0).then(of_sign <= self.positive).otherwise(of_sign <= self.negative)
         memory = strength.over("to") <= self.values
         return _by_part(neuron, memory, pl.lit(True))
 
@@ -53,7 +53,7 @@ class Top:
     heads: int | None = None
     by: Measure = "score"
 
-    def keep(self, inputs: pl.DataFrame) -> pl.Expr:
+    def keep(self) -> pl.Expr:
         """Which inputs stay."""
         strength = pl.col(self.by).abs().rank("ordinal", descending=True).over("to")
         limits = [pl.lit(True) if k is None else (strength <= k) for k in (self.neurons, self.values, self.heads)]
@@ -67,7 +67,7 @@ class Threshold:
     minimum: float = 0.5
     by: Measure = "contribution"
 
-    def keep(self, inputs: pl.DataFrame) -> pl.Expr:
+    def keep(self) -> pl.Expr:
         """Which inputs stay."""
         return (pl.col(self.by).abs() >= self.minimum) | pl.col(self.by).is_null()
 
@@ -79,7 +79,7 @@ class Mass:
     share: float = 0.9
     by: Measure = "contribution"
 
-    def keep(self, inputs: pl.DataFrame) -> pl.Expr:
+    def keep(self) -> pl.Expr:
         """Which inputs stay. The inputs are sorted, largest first; `<measure>_total` is the whole component's."""
         if self.share >= 1:
             return pl.lit(True)
@@ -192,7 +192,7 @@ def prune(graph: Graph, policy: Policy | str) -> Graph:
     inputs = _inputs(graph).sort("to", pl.col(_order(chosen)).abs(), "from", descending=[False, True, False], nulls_last=True)
     totals = _inputs(whole).group_by("to").agg([_absolute(name).sum().alias(f"{name}_total") for name in MEASURES])
     inputs = inputs.join(totals, on="to", how="left", maintain_order="left")
-    dropped = inputs.filter(~chosen.keep(inputs))
+    dropped = inputs.filter(~chosen.keep())
     edges = _without(graph, dropped)
     ends = pl.concat([edges.select(label="from_label", id="from"), edges.select(label="to_label", id="to")]).unique()
     nodes = graph.nodes.join(ends, on=["label", "id"], how="semi", maintain_order="left")
