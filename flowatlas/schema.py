@@ -36,7 +36,10 @@ def node_schema(table: NodeTable) -> pa.Schema:
 
 def relationship_schema(table: RelationshipTable) -> pa.Schema:
     """Arrow schema of a relationship table: `from`, `to`, then its properties."""
-    ends = [pa.field("from", key_type(table.source), nullable=False), pa.field("to", key_type(table.target), nullable=False)]
+    ends = [
+        pa.field("from", key_type(table.source), nullable=False),
+        pa.field("to", key_type(table.target), nullable=False),
+    ]
     return pa.schema([*ends, *(_field(column) for column in table.columns)])
 
 

@@ -190,9 +190,7 @@ def _renumber_ends(table: pa.Table, ends: Mapping[str, Label], target: np.ndarra
 
 def _replace_prompt_ids(table: pa.Table, prompts: list[str], states: list[str], target: np.ndarray) -> pa.Table:
     """Rows whose prompt has an id in `target`, with prompt and state ids replaced."""
-    number = (
-        table[prompts[0]].to_numpy() if prompts else table[states[0]].to_numpy() // STATE_STRIDE
-    )
+    number = table[prompts[0]].to_numpy() if prompts else table[states[0]].to_numpy() // STATE_STRIDE
     known = number < len(target)
     keep = known & (target[np.where(known, number, 0)] >= 0)
     if not keep.all():
@@ -249,4 +247,3 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-

@@ -98,9 +98,7 @@ class Type(StrEnum):
     SKIPS = "SKIPS"
 
 
-ColumnType = Literal[
-    "bool", "int32", "int64", "float32", "string", "list<string>", "list<float32>", "list<int32>"
-]
+ColumnType = Literal["bool", "int32", "int64", "float32", "string", "list<string>", "list<float32>", "list<int32>"]
 
 
 @dataclass(frozen=True)
@@ -234,7 +232,11 @@ NODE_TABLES: Final = (
             Column("target_rank", "int32", "the target's rank in the prediction, 1 = first"),
             Column("correct", "bool", "the prediction is the target"),
             Column("target_logit", "float32", "the target's logit (before a softcap): what contributions sum to"),
-            Column("target_constant", "float32", "its part that no vector of the pass contributes (final norm's and unembedding's bias)"),
+            Column(
+                "target_constant",
+                "float32",
+                "its part that no vector of the pass contributes (final norm's and unembedding's bias)",
+            ),
             Column("foil_logit", "float32", "the foil's logit", nullable=True),
             Column("foil_constant", "float32", "its constant part", nullable=True),
             Column("lens", "string", "lens of the states"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -13,22 +14,12 @@ from flowatlas import __version__
 from flowatlas.cli.console import people
 from flowatlas.errors import FlowatlasError
 
-app = typer.Typer(
-    name="flowatlas",
-    help="Full flow graphs of transformer forward passes, for whole data sets, in a graph database.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"flowatlas {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def main(
     version: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
@@ -43,13 +34,25 @@ def main(
     )
 
 
-def run() -> None:
-    """Run the command line: 0 done, 1 failed, 2 used wrongly, 130 interrupted."""
+def create_app() -> typer.Typer:
+    """The application with all its commands."""
     from flowatlas.cli import register
 
+    app = typer.Typer(
+        name="flowatlas",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(main)
     register(app)
+    return app
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line: 0 done, 1 failed, 2 used wrongly, 130 interrupted."""
     try:
-        app()
+        create_app()(args=arguments)
     except FlowatlasError as error:
         people.print(f"[bold red]error:[/] {_escaped(error)}")
         sys.exit(error.exit_code)

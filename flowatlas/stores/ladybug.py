@@ -22,7 +22,7 @@ from flowatlas.stores.cypher_text import parameters_in, with_numbers
 from flowatlas.stores.ladybug_files import lock_file, log_file, open_files
 from flowatlas.stores.ladybug_questions import Questions
 from flowatlas.stores.ladybug_reader import Reader, run
-from flowatlas.stores.ladybug_schema import META, copy_node, copy_relationship, ddl
+from flowatlas.stores.ladybug_schema import META, as_stored, copy_node, copy_relationship, ddl
 from flowatlas.stores.shard_rows import counted, missing_model, plan, states_and_relationships, tables_of
 from flowatlas.stores.writer_lock import WriterLock
 from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLE, SCHEMA_VERSION, Label
@@ -187,7 +187,7 @@ class LadybugStore(Store):
                 if rows.num_rows:
                     relationship = RELATIONSHIP_TABLE.get(name)
                     statement = copy_relationship(relationship) if relationship else copy_node(name)
-                    connection.execute(statement, {"rows": rows})
+                    connection.execute(statement, {"rows": as_stored(rows)})
         self._reopen()
 
     @contextmanager

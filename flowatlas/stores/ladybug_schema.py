@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, Column, RelationshipTable, Type
+import pyarrow as pa
+
+from flowatlas.stores.arrow import fixed_lists
+from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, TOP_TOKENS, Column, RelationshipTable, Type
 
 META: Final = "Meta"
 """Node table with what the store says of itself: rows of `key` and `value`."""
@@ -17,7 +20,9 @@ _TYPES: Final = {
     "float32": "FLOAT",
     "string": "STRING",
     "list<string>": "STRING[]",
-    "list<float32>": "FLOAT[]",
+    # Appending to a compressed FLOAT[] column silently turns numbers into zeros (ladybug 0.22.0);
+    # an array of fixed length keeps them.
+    "list<float32>": f"FLOAT[{TOP_TOKENS}]",
     "list<int32>": "INT32[]",
 }
 
@@ -53,6 +58,11 @@ def copy_relationship(table: RelationshipTable) -> str:
     """Statement that adds the Arrow table `$rows` (`from`, `to`, properties) to a relationship table."""
     which = f" (from='{table.source}', to='{table.target}')" if len(pairs(table.type)) > 1 else ""
     return f"COPY {quoted(table.type)} FROM $rows{which}"
+
+
+def as_stored(rows: pa.Table) -> pa.Table:
+    """`rows` with the types of the tables: lists of numbers at their fixed length."""
+    return fixed_lists(rows, pa.float32(), TOP_TOKENS)
 
 
 def quoted(name: str) -> str:

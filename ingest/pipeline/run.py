@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 
 from flowatlas.errors import InputError
+from flowatlas.settings import settings
 from flowatlas.shards import Shard, remove_unfinished, renumber, shards, write_shard
 from flowatlas.stores.base import Store
 from ingest.lens.lens import LogitLens
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from ingest.prompts import Broken, PromptInput
 
 log = logging.getLogger(__name__)
-
-SHARD_PROMPTS = 128
-"""Prompts a shard and a write to the store: the embedded store's cost goes with the number of writes."""
 
 SHARD_RELATIONSHIPS = 15_000_000
 """Relationships a shard, about: about 1 GB while it is made."""
@@ -169,7 +167,7 @@ def _windows(prepared: Iterator[Prepared], workshop: Workshop) -> Iterator[list[
     for prompt in prepared:
         size = graph_size(workshop.decoder, workshop.shape, len(prompt.token_ids), prompt.positions)
         relationships += size.relationships
-        if window and (len(window) == SHARD_PROMPTS or relationships > SHARD_RELATIONSHIPS):
+        if window and (len(window) == settings().shard_prompts or relationships > SHARD_RELATIONSHIPS):
             yield window
             window, relationships = [], size.relationships
         window.append(prompt)

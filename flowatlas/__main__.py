@@ -1,0 +1,6 @@
+"""`python -m flowatlas`."""
+
+from flowatlas.cli.main import run
+
+if __name__ == "__main__":
+    run()
