@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ANSWERS: Final = (
-    ("query", "heads_always_promoting_target", "-p", "dataset=indirect_object"),
+    ("query", "heads_always_promoting_target", "-p", "dataset=indirect_object", "-p", "rank=50", "-p", "share=0.5"),
     ("query", "target_by_layer", "-p", "prompt=0"),
     ("query", "top_memory_values", "-p", "prompt=0", "-p", "limit=8"),
 )
@@ -37,7 +37,9 @@ def register(app: typer.Typer) -> None:
         """Ingest the example prompts with the demo model, then serve the dashboard."""
         store = str(folder / "demo.lbug")
         if prepare(folder):
-            _run(app, ("ingest", str(resource("examples") / "prompts.jsonl"), "--model", "demo", "--store", store))
+            prompts = resource("examples") / "prompts.jsonl"
+            people.print(f"Ingesting {prompts.name} into {store}")
+            _run(app, ("ingest", str(prompts), "--model", "demo", "--store", store))
             (folder / _READY).touch()
         if dashboard:
             _run(app, ("dashboard", "--store", store, "--port", str(port)))
@@ -80,7 +82,6 @@ def _origin() -> str:
 
 def _run(app: typer.Typer, words: Sequence[str]) -> None:
     """Run one command of this command line; leave as it left."""
-    people.print(f"[dim]flowatlas {' '.join(words)}[/]")
     code = app(list(words), standalone_mode=False)
     if code:
         raise typer.Exit(int(code))
