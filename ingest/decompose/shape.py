@@ -72,6 +72,12 @@ class GraphShape:
         """Whether the layers have this kind of vector."""
         return kind in self.layer_kinds
 
+    def kinds(self, layer: int) -> tuple[Kind, ...]:
+        """The kinds of a layer's vectors; where norms act on the residual, the last layer's is the final norm."""
+        if self.residual_norm and self.final_kinds and layer == self.n_layer - 1:
+            return tuple(kind for kind in self.layer_kinds if kind is not Kind.MLP_POST_NORM)
+        return self.layer_kinds
+
     @cached_property
     def attention_reads(self) -> Kind:
         """What W_Q, W_K, W_V read: the norm's output, or the residual where there is no norm."""
@@ -100,7 +106,7 @@ class GraphShape:
         """Every (layer, kind), in the order of the flow."""
         yield from ((-1, kind) for kind in self.embedding_kinds)
         for layer in range(self.n_layer):
-            yield from ((layer, kind) for kind in self.layer_kinds)
+            yield from ((layer, kind) for kind in self.kinds(layer))
         yield from ((self.n_layer, kind) for kind in self.final_kinds)
 
     def count(self, kind: Kind, positions: int, tokens: int) -> int:

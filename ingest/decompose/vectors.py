@@ -88,7 +88,7 @@ def _layer_vectors(
         Kind.VALUE: (ungroup(captured.value, shape.n_head), tokens),
         Kind.HEAD: (captured.head, positions),
     }
-    for kind in shape.layer_kinds:
+    for kind in shape.kinds(layer):
         if kind is Kind.QKV:
             yield _qkv(forward, captured, weights, layer, numbering)
         elif kind in head_wise:
