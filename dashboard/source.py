@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
 from dashboard.choice import SUMMARY, Choice
@@ -104,13 +105,17 @@ class Source:
             raise UsageError(f"There is no prompt {prompt}.", next_step="It may have been deleted; choose another.")
         return int(found[0])
 
+    def checked(self, view: GraphView) -> GraphView:
+        """The view with a prompt that is there and layers that its model has. Raises FlowatlasError."""
+        prompt = view.prompt if view.prompt is not None else self.first_prompt()
+        if prompt is None:
+            raise UsageError("The store holds no prompts yet.", next_step="Type one in the Prompts tab, or ingest a file.")
+        return replace(view, prompt=prompt).clamped(self.n_layer(prompt))
+
     def picture(self, view: GraphView) -> Picture:
         """What the Graph tab draws; a failure becomes an empty picture with a message."""
         try:
-            prompt = view.prompt if view.prompt is not None else self.first_prompt()
-            if prompt is None:
-                return message("The store holds no prompts yet. Type one in the Prompts tab, or ingest a file.", view.problems)
-            checked = GraphView(**{**view.__dict__, "prompt": prompt}).clamped(self.n_layer(prompt))
+            checked = self.checked(view)
             return picture(self.graph(checked), checked)
         except FlowatlasError as error:
             return message(str(error), (*view.problems, str(error)))

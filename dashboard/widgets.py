@@ -84,3 +84,16 @@ def grid(name: str, columns: Sequence[Mapping[str, Any]], rows: Sequence[Mapping
         style={"height": "100%", "width": "100%", **more.pop("style", {})},
         **more,
     )
+
+
+def number(field: str, name: str, form: str, width: int) -> dict[str, Any]:
+    """A column of numbers in a d3 format, nothing where there is no number."""
+    shown = f"params.value == null ? '' : d3.format('{form}')(params.value)"
+    return {
+        "field": field,
+        "headerName": name,
+        "width": width,
+        "type": "rightAligned",
+        "filter": "agNumberColumnFilter",
+        "valueFormatter": {"function": shown},
+    }

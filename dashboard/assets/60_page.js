@@ -10,6 +10,7 @@ FA.page = {
     FA.page.legend();
     FA.page.promptButtons();
     FA.view.start();
+    FA.ask.start();
   },
 
   tab(name) {

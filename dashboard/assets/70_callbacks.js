@@ -35,6 +35,32 @@ window.dash_clientside.fa = {
     return window.dash_clientside.no_update;
   },
   openTyped(id) { if (id !== null && id !== undefined) FA.view.set({ p: id, tab: "graph" }, true); return window.dash_clientside.no_update; },
+  heads(data) { if (FA.config) FA.heads.draw(data); return window.dash_clientside.no_update; },
+  headCell(cell) {
+    const rows = cell ? dash_ag_grid.getApi("h-grid") : null, row = rows ? rows.getDisplayedRowAtIndex(cell.rowIndex) : null;
+    const layer = FA.heads.cell ? FA.heads.cell.layer : 0;
+    if (row && cell.colId === "text") FA.view.set({ p: row.data.id, l: `${layer}-${layer}`, sel: "s" + row.data.node, tab: "graph" }, true);
+    return window.dash_clientside.no_update;
+  },
+  queryPicked(asked) { if (asked && FA.config) FA.ask.picked(asked.name); return window.dash_clientside.no_update; },
+  queryAsked(asked) {
+    if (asked) FA.view.remember({ q: asked.name, qp: Object.keys(asked.given).length ? JSON.stringify(asked.given) : "" });
+    return window.dash_clientside.no_update;
+  },
+  queryCell(cell) {
+    const link = cell && ["prompt", "a", "b", "id"].includes(cell.colId) && Number.isInteger(cell.value) && cell.value < 2 ** 24;
+    if (link) FA.view.set({ p: cell.value, tab: "graph" }, true);
+    return window.dash_clientside.no_update;
+  },
+  cypherDrawn(meta) { if (meta && FA.config) FA.ask.drawn(meta); return window.dash_clientside.no_update; },
+  cypherShape(shape) {
+    document.body.dataset.shape = shape;
+    document.getElementById("y-table").hidden = shape === "graph";
+    document.getElementById("y-graph").hidden = shape !== "graph";
+    if (shape === "graph") { const cy = document.getElementById("cy2")._cyreg.cy; cy.resize(); cy.fit(cy.elements(), 20); if (FA.ask.words) FA.page.say(FA.ask.words); }
+    return window.dash_clientside.no_update;
+  },
+  cypherText(text) { if (FA.config) FA.view.remember({ cy: text || "" }); return window.dash_clientside.no_update; },
   say(message) { if (message && FA.config) FA.page.say(message.text, message.kind); return window.dash_clientside.no_update; },
 };
 

@@ -9,6 +9,16 @@ document.addEventListener("click", (event) => {
     "p-open": () => FA.view.set({ p: FA.chosen[0], tab: "graph" }, true),
     "p-compare": () => FA.view.set({ a: FA.chosen[0], b: FA.chosen[1], tab: "compare" }, true),
     "p-csv": () => dash_clientside.set_props("p-grid", { exportDataAsCsv: true }),
+    "g-export-png": () => {
+      const cy = FA.graph.cy(), link = document.createElement("a");
+      link.href = cy.png({ full: true, scale: cy.elements().boundingBox().w > 6000 ? 1 : 2, bg: FA.theme().page, maxWidth: 12000, maxHeight: 12000 });
+      link.download = `flowatlas-prompt-${FA.view.state.p}.png`;
+      link.click();
+    },
+    "h-csv": () => dash_clientside.set_props("h-grid", { exportDataAsCsv: true }),
+    "q-csv": () => dash_clientside.set_props("q-grid", { exportDataAsCsv: true }),
+    "y-csv": () => dash_clientside.set_props("y-grid", { exportDataAsCsv: true }),
+    "y-run": () => FA.ask.keep(document.getElementById("y-text").value),
     "g-overview": () => FA.view.set({ l: "all" }, true),
   };
   if (actions[button.id]) actions[button.id]();

@@ -6,12 +6,14 @@ from typing import Any
 
 import dash_cytoscape as cyto
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, dcc
+from dash import Dash, Input, Output, State, ctx, dcc, no_update
 
 from dashboard.clientside import connect
+from dashboard.exports import FORMATS, export
 from dashboard.source import Source
 from dashboard.view import COLOURS, GraphView, parse_graph
 from dashboard.widgets import box, grid, html, select, slider
+from flowatlas.errors import FlowatlasError
 
 CONTROLS = ("g-layers", "g-pos", "g-neg", "g-mem", "g-heads", "g-head-count", "g-score", "g-parts", "g-color", "g-keys")
 
@@ -137,8 +139,27 @@ def register(app: Dash, source: Source) -> None:
         picture = source.picture(parse_graph(request))
         return picture.elements, picture.meta
 
+    @app.callback(
+        Output("g-download", "data"), Output("say", "data", allow_duplicate=True),
+        *(Input(f"g-export-{kind}", "n_clicks") for kind in FORMATS),
+        State("graph-request", "data"), State("theme", "data"), prevent_initial_call=True,
+    )  # fmt: skip
+    def _export(*given: Any) -> Any:
+        *_, request, theme = given
+        return download(source, parse_graph(request), str(ctx.triggered_id).removeprefix("g-export-"), theme or "light")
+
     connect(app, "drawn", Input("graph-meta", "data"))
     connect(app, "openPrompt", Input("g-prompts", "selectedRows"))
     connect(app, "find", Input("g-find", "value"))
     connect(app, "filter", Input("g-search", "value"))
     connect(app, "control", *(Input(control, "value") for control in CONTROLS))
+
+
+def download(source: Source, view: GraphView, kind: str, theme: str) -> Any:
+    """A file of the graph on the page, or why there is none."""
+    try:
+        checked = source.checked(view)
+        name, text = export(source.graph(checked), checked, kind, theme)
+    except FlowatlasError as error:
+        return no_update, {"text": str(error), "kind": "error"}
+    return {"filename": name, "content": text, "base64": False}, no_update
