@@ -3,7 +3,7 @@
     python docs/console.py README.md docs/first-steps.md            compare
     python docs/console.py --write README.md docs/first-steps.md    rewrite
 
-A block that starts with ```console holds commands (`$ ` in front) and what they print, stdout and
+A block that starts with ```console holds commands (`$ ` in front, `> ` where they go on) and what they print, stdout and
 stderr together. All blocks of a page run in one empty folder, in which `examples` is that of the
 checkout. A last line `...` stands for more lines. Numbers may differ in their third digit, and
 everything that measures this machine (seconds, rates) may differ at will.
@@ -40,13 +40,13 @@ class Step:
 
 
 def steps(block: str) -> list[Step]:
-    """The commands of a block with the output shown for each. A backslash continues a command."""
+    """The commands of a block with the output shown for each. Lines after `> ` continue a command."""
     found: list[tuple[list[str], list[str]]] = []
     for line in block.splitlines():
         if line.startswith("$ "):
             found.append(([line[2:]], []))
-        elif found and not found[-1][1] and found[-1][0][-1].endswith("\\"):
-            found[-1][0].append(line)
+        elif found and not found[-1][1] and line.startswith("> "):
+            found[-1][0].append(line[2:])
         elif found:
             found[-1][1].append(line)
     return [Step("\n".join(command), tuple(shown)) for command, shown in found]
@@ -123,7 +123,7 @@ def check(page: Path, *, write: bool) -> list[str]:
                     wrong.extend((f"{page.name}: $ {step.command}", *differ))
                 more = bool(step.shown) and step.shown[-1] == _MORE
                 shown = [*printed[: len(step.shown) - 1], _MORE] if more else printed
-                lines += [f"$ {step.command}", *shown]
+                lines += ["$ " + step.command.replace("\n", "\n> "), *shown]
             return "\n".join(["```console", *lines, "```"])
 
         rewritten = _BLOCK.sub(rerun, text)

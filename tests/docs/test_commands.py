@@ -20,8 +20,8 @@ def test_the_commands_of(page):
 
 
 def test_steps_and_their_output():
-    step, other = CONSOLE["steps"]("$ one \\\n    two\nshown\n\n$ three\n")
-    assert (step.command, step.shown) == ("one \\\n    two", ("shown", ""))
+    step, other = CONSOLE["steps"]("$ one <<X\n> two\n> X\nshown\n\n$ three\n")
+    assert (step.command, step.shown) == ("one <<X\ntwo\nX", ("shown", ""))
     assert (other.command, other.shown) == ("three", ())
 
 
