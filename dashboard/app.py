@@ -10,7 +10,7 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, dcc
 
 from dashboard.clientside import connect
-from dashboard.pages import cypher, graph, heads, neurons, prompts, queries
+from dashboard.pages import compare, cypher, graph, heads, neurons, prompts, queries
 from dashboard.palette import themes
 from dashboard.serving.safety import protect
 from dashboard.source import Source
@@ -27,7 +27,7 @@ NAMES: Final = {
     "queries": "Queries",
     "cypher": "Cypher",
 }
-PAGES: Final = {"graph": graph, "prompts": prompts, "heads": heads, "neurons": neurons, "queries": queries, "cypher": cypher}
+PAGES: Final = {"graph": graph, "prompts": prompts, "heads": heads, "neurons": neurons, "compare": compare, "queries": queries, "cypher": cypher}
 KEYS: Final = (
     ("1 … 7", "tabs"),
     ("/", "find a token in the graph, n: the next one"),

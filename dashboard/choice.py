@@ -23,6 +23,8 @@ class Choice:
 
     view: GraphView
     expanded: frozenset[int] = field(default_factory=frozenset)
+    also: frozenset[int] = field(default_factory=frozenset)
+    """Neurons and memory values that stay whatever their place."""
     by: Measure = "score"
 
     def keep(self) -> pl.Expr:
@@ -38,6 +40,8 @@ class Choice:
             head = pl.col(MEASURE[view.heads]).abs().rank("ordinal", descending=True).over("to") <= view.head_count
         part = pl.col("part")
         chosen = pl.when(part == "neurons").then(neuron).when(part == "memories").then(memory).otherwise(head)
+        if self.also:
+            chosen = chosen | pl.col("from").is_in(list(self.also))
         if not self.expanded:
             return chosen
         more = pl.col("score").abs().rank("ordinal", descending=True).over("to") <= EXPANDED

@@ -26,7 +26,7 @@ def _json(graph: Graph, view: GraphView, theme: str) -> str:
 
 def _graphml(graph: Graph, view: GraphView, theme: str) -> str:
     del view, theme
-    made = nx.MultiDiGraph(prompt=_xml(graph.prompt["text"]), target=_xml(graph.prompt["target"]))
+    made: Any = nx.MultiDiGraph(prompt=_xml(graph.prompt["text"]), target=_xml(graph.prompt["target"]))
     for node in graph.node_records:
         made.add_node(f"{node['label']}:{node['id']}", **_flat(node))
     for number, edge in enumerate(graph.edge_records):

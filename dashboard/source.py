@@ -87,9 +87,9 @@ class Source:
         found = self.store.read("MATCH (p:Prompt) RETURN min(p.id) AS id")["id"].to_pylist()
         return found[0] if found else None
 
-    def graph(self, view: GraphView) -> Graph:
-        """The pruned graph of a view. Raises FlowatlasError."""
-        choice = _choice(view)
+    def graph(self, view: GraphView, also: frozenset[int] = frozenset()) -> Graph:
+        """The pruned graph of a view, `also` what else must stay. Raises FlowatlasError."""
+        choice = replace(_choice(view), also=also)
         layers = None if view.layers is None else range(view.layers[0], view.layers[1] + 1)
         assert view.prompt is not None
         key = (view.prompt, layers, choice)

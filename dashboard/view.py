@@ -85,6 +85,8 @@ def defaults() -> dict[str, Any]:
         "sel": "",
         "a": None,
         "b": None,
+        "cl": "all",
+        "cm": "prompts",
         "q": "",
         "qp": "",
         "cy": "",

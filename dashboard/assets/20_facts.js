@@ -64,6 +64,7 @@ FA.nodeRows = function (data, prompt) {
   const probability = (p) => (p === null || p === undefined ? "" : ", p " + FA.percent(p));
   const foil = prompt && prompt.foil !== null && prompt.foil !== undefined;
   return [
+    !prompt && data.tr !== null && data.tr !== undefined && ["target", FA.rank(data.tr) + probability(data.tp)],
     prompt && [`target “${prompt.target.trim()}”`, FA.rank(data.tr) + probability(data.tp)],
     foil && [`foil “${prompt.foil.trim()}”`, FA.rank(data.fr) + probability(data.fp)],
     data.coef !== undefined && ["coefficient", FA.signed(data.coef) + (data.rk ? `, ${FA.ordinal(data.rk)} of its matrix` : "")],
@@ -71,6 +72,8 @@ FA.nodeRows = function (data, prompt) {
     data.up !== undefined && data.up !== null && ["up", FA.signed(data.up)],
     data.router !== undefined && data.router !== null && ["router's weight", FA.number(data.router)],
     data.co !== null && data.co !== undefined && ["contribution", FA.signed(data.co) + " logit", "direct effect on the target's logit, final norm's scale frozen"],
+    data.other && ["in " + data.other.name, `${data.other.label}` + (data.other.tr ? `, rank ${data.other.tr.toLocaleString("en")}` : "")],
+    data.other && data.other.co !== null && data.other.co !== undefined && ["contribution in " + data.other.name, FA.signed(data.other.co) + " logit"],
     ["norm", data.no === null || data.no === undefined ? null : FA.number(data.no)],
     ["entropy", data.en === null || data.en === undefined ? null : FA.number(data.en, 2) + " bits"],
   ];

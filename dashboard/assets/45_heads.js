@@ -7,6 +7,13 @@ FA.heads = {
     document.getElementById("h-token-box").hidden = !data || data.measure !== "attention";
     document.getElementById("h-note").textContent = data ? data.note : "";
     if (!data || !data.rows.length) { box.replaceChildren(FA.el("p", { class: "fa-note" }, data ? data.note : "")); return; }
+    FA.heads.table(box, data, FA.heads.open);
+    if (FA.heads.cell) FA.heads.mark();
+  },
+
+  /* Layers from the bottom up, heads from the left: a button for every head. */
+  table(box, data, click) {
+    if (!data.rows.length) { box.replaceChildren(); return; }
     const heads = Math.max(...data.rows.map((row) => row.head)) + 1, layers = Math.max(...data.rows.map((row) => row.layer)) + 1;
     const most = Math.max(...data.rows.map((row) => Math.abs(row.value || 0)), 1e-9);
     const at = new Map(data.rows.map((row) => [row.layer + ":" + row.head, row]));
@@ -20,7 +27,7 @@ FA.heads = {
         if (!row) { cells.push(FA.el("span", { role: "gridcell" })); continue; }
         const cell = FA.el("button", {
           class: "fa-cell", role: "gridcell", "data-layer": layer, "data-head": head, "data-value": row.value,
-          title: `layer ${layer}, head ${head}: ${data.words} ${words(row)} (${row.prompts} prompts)`, onclick: () => FA.heads.open(layer, head),
+          title: `layer ${layer}, head ${head}: ${data.words} ${words(row)} (${row.prompts} prompts)`, onclick: () => click(layer, head),
         }, words(row));
         const strength = Math.min(Math.abs(row.value || 0) / (share || data.measure === "attention" ? Math.max(most, share ? 0.2 : 0.05) : most), 1);
         cell.style.setProperty("--s", (100 * strength).toFixed(0) + "%");
@@ -33,7 +40,6 @@ FA.heads = {
     for (let head = 0; head < heads; head++) names.push(FA.el("span", { role: "columnheader", class: "fa-map-head" }, String(head)));
     lines.push(FA.el("div", { class: "fa-map-row", role: "row" }, names));
     box.replaceChildren(...lines);
-    if (FA.heads.cell) FA.heads.mark();
   },
 
   open(layer, head) {

@@ -7,7 +7,8 @@ FA.view = {
     pos: ["g-pos", (v) => Number(v)], neg: ["g-neg", (v) => Number(v)], mem: ["g-mem", (v) => Number(v)],
     heads: ["g-heads", (v) => v], hn: ["g-head-count", (v) => Number(v)], score: ["g-score", (v) => v],
     color: ["g-color", (v) => v], keys: ["g-keys", (v) => v],
-    hm: ["h-measure", (v) => v],
+    a: ["c-a", (v) => (v === null || v === "" ? null : String(v))], b: ["c-b", (v) => (v === null || v === "" ? null : String(v))],
+    cl: ["c-layer", (v) => v], cm: ["c-mode", (v) => v], hm: ["h-measure", (v) => v],
     hide: ["g-parts", (v) => ["mlp", "attention", "qk"].filter((part) => !String(v).split(",").includes(part))],
   },
 

@@ -42,6 +42,18 @@ window.dash_clientside.fa = {
     if (row && cell.colId === "text") FA.view.set({ p: row.data.id, l: `${layer}-${layer}`, sel: "s" + row.data.node, tab: "graph" }, true);
     return window.dash_clientside.no_update;
   },
+  compared(data) { if (data && FA.config) FA.compare.draw(data); return window.dash_clientside.no_update; },
+  comparedPrompts(a, b, layers, mode) {
+    document.getElementById("c-prompts").hidden = mode === "groups";
+    document.getElementById("c-groups").hidden = mode !== "groups";
+    if (FA.config) FA.view.remember({ a: a, b: b, cl: layers || "all", cm: mode });
+    return window.dash_clientside.no_update;
+  },
+  comparedCell(cell) {
+    const row = cell ? dash_ag_grid.getApi("c-grid").getDisplayedRowAtIndex(cell.rowIndex) : null;
+    if (row && row.data.place) FA.compare.mark(row.data.place);
+    return window.dash_clientside.no_update;
+  },
   queryPicked(asked) { if (asked && FA.config) FA.ask.picked(asked.name); return window.dash_clientside.no_update; },
   queryAsked(asked) {
     if (asked) FA.view.remember({ q: asked.name, qp: Object.keys(asked.given).length ? JSON.stringify(asked.given) : "" });

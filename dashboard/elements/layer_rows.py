@@ -65,12 +65,12 @@ def neuron_rows(records: Records, layer: int, matrix: str, pitch: float = ROW) -
     for edge in records.edges.get(Type.WRITES, []):
         neuron = records.neurons.get(edge["from"])
         if neuron is not None and neuron["layer"] == layer and neuron["matrix"] == matrix:
-            pairs.append((neuron, edge))
-    pairs.sort(key=lambda pair: -float(pair[1]["score"]))
+            pairs.append((neuron, edge, records.order.get(neuron["id"], float(edge["score"]))))
+    pairs.sort(key=lambda pair: -pair[2])
     rows: list[NeuronRow] = []
     offset, was_positive = 0.0, True
-    for neuron, edge in pairs:
-        positive = float(edge["score"]) >= 0
+    for neuron, edge, place in pairs:
+        positive = place >= 0
         offset += SIGN_GAP if was_positive and not positive and rows else 0
         was_positive = positive
         activated = next(iter(records.into.get((Type.ACTIVATES, neuron["id"]), [])), None)
@@ -122,7 +122,9 @@ class LayerRows:
     def _attention(self, memory: Memory) -> float:
         edges = self.records.out_of.get((Type.SUMS, memory.value["id"]), []) if memory.value else []
         edges = edges or (self.records.into.get((Type.ATTENDS, memory.key["id"]), []) if memory.key else [])
-        return max((float(edge["score"]) for edge in edges), default=0.0)
+        own = max((float(edge["score"]) for edge in edges), default=0.0)
+        row = memory.value or memory.key
+        return self.records.order.get((self.layer, row["head"], memory.source), own) if row else own
 
     def present(self) -> set[str]:
         """Names of the columns that have anything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from flowatlas.vocabulary import Kind, Label, Type
@@ -22,6 +22,8 @@ class Records:
         self.prompt = prompt
         self.model = model
         self.tokens = sorted(tokens, key=lambda token: token["position"])
+        self.order: Mapping[Hashable, float] = {}
+        """Scores to sort neurons (by id) and memories (by layer, head, source) by, instead of their own."""
         self.states: dict[int, Row] = {}
         self.neurons: dict[int, Row] = {}
         self.by_kind: dict[tuple[int, str], list[Row]] = defaultdict(list)

@@ -14,7 +14,7 @@ MARGIN = 24
 _OPACITY = {"residual": 0.9, "residual_mlp": 0.9, "norm": 0.75, "sum": 0.78}
 
 
-def svg(drawing: Drawing, theme: str = "light", *, facts: bool = False) -> str:
+def svg(drawing: Drawing, theme: str = "light", *, facts: bool = False, mode: str = "target") -> str:
     """The picture as one SVG element; with `facts` every box and line carries its data as JSON."""
     colours = THEMES[theme]
     left, top, right, bottom = drawing.extent()
@@ -29,7 +29,7 @@ def svg(drawing: Drawing, theme: str = "light", *, facts: bool = False) -> str:
         "<g>",
         *(_panel(panel, colours) for panel in drawing.panels),
         *(_line(line, at[line.source], at[line.target], colours, facts) for line in lines),
-        *(_box(box, colours, facts) for box in drawing.boxes),
+        *(_box(box, colours, facts, mode) for box in drawing.boxes),
         "</g></svg>",
     ]
     return "\n".join(parts)
@@ -84,21 +84,24 @@ def border(box: Box, colours: Theme) -> tuple[str, float]:
     return colours.hub, 2.0
 
 
-def box_fill(box: Box, colours: Theme) -> tuple[str, str]:
-    """Fill and text colour of a box, coloured by the target's rank."""
+def box_fill(box: Box, colours: Theme, mode: str = "target") -> tuple[str, str]:
+    """Fill and text colour of a box, coloured by the target's rank or (`contribution`) by a signed bucket."""
+    if mode == "contribution":
+        return colours.contribution[box.info["cb"] + 3], colours.contribution_text[box.info["cb"] + 3]
     bucket = int(box.info["rb"])
     if bucket == 5:
         return colours.bottom, colours.bottom_text
     return colours.rank[bucket], colours.rank_text[bucket]
 
 
-def _box(box: Box, colours: Theme, facts: bool) -> str:
+def _box(box: Box, colours: Theme, facts: bool, mode: str) -> str:
     width, height = box.size
     stroke, stroke_width = border(box, colours)
     memory = box.info.get("memory") if box.look == "key" else None
-    fill, text = (colours.panel, colours.attention) if memory else box_fill(box, colours)
-    dash = ' stroke-dasharray="4 2.5"' if box.info["rb"] == 5 and not memory else ""
-    weight = 700 if box.info["rb"] == 0 and not memory else 600 if box.look in ("residual", "hub", "head", "norm") else 400
+    ranked = mode == "target" and not memory
+    fill, text = (colours.panel, colours.attention) if memory and mode == "target" else box_fill(box, colours, mode)
+    dash = ' stroke-dasharray="4 2.5"' if ranked and box.info["rb"] == 5 else ""
+    weight = 700 if ranked and box.info["rb"] == 0 else 600 if box.look in ("residual", "hub", "head", "norm") else 400
     size = 15 if box.look in ("residual", "hub") else 14 if box.look == "norm" else 13
     style = ' font-style="italic"' if memory else ""
     return (

@@ -55,12 +55,12 @@ def register(app: Dash, source: Source) -> None:
     """Connect the tab."""
 
     @app.callback(
-        *(Output(f"{prefix}-{name}", "data") for prefix in ("h", "r") for name in ("dataset", "group")),
+        *(Output(f"{prefix}-{name}", "data") for prefix in ("h", "r", "ca", "cb") for name in ("dataset", "group")),
         Input("prompts-changed", "data"),
     )
     def _choices(_: Any) -> Any:
         known = choices(source.store)
-        return (known["dataset"], known["group"]) * 2
+        return (known["dataset"], known["group"]) * 4
 
     @app.callback(
         Output("h-data", "data"), Input("tab", "data"), Input("h-measure", "value"), Input("h-token", "value"), *inputs("h")
