@@ -11,7 +11,7 @@ import indirect_object
 
 END_OF_TEXT = "<|endoftext|>"
 INDIRECT_OBJECT_SHARE = 0.35
-SECOND_SENTENCE_SHARE = 0.25
+TWO_SENTENCES_SHARE = 0.2
 
 
 @dataclass
@@ -20,9 +20,7 @@ class Corpus:
 
     seed: int
     fact_prompts: list[facts.FactPrompt] = field(default_factory=lambda: facts.split_prompts()[0])
-    name_pairs: list[indirect_object.Pair] = field(
-        default_factory=lambda: indirect_object.split_pairs()[0]
-    )
+    name_pairs: list[indirect_object.Pair] = field(default_factory=lambda: indirect_object.split_pairs()[0])
 
     def __post_init__(self) -> None:
         self._choice = random.Random(self.seed)
@@ -35,15 +33,16 @@ class Corpus:
         asked = self._choice.choice(self.fact_prompts)
         return f"{asked.text} {asked.fact.answer}."
 
-    def document(self) -> str:
-        """One sentence, sometimes two: so that a subject is not always at the very start."""
-        sentences = [self._sentence()]
-        if self._choice.random() < SECOND_SENTENCE_SHARE:
-            sentences.append(self._sentence())
-        return " ".join(sentences) + END_OF_TEXT
+    def document(self, sentences: int) -> str:
+        return " ".join(self._sentence() for _ in range(sentences)) + END_OF_TEXT
 
     def batch(self, size: int) -> list[str]:
-        return [self.document() for _ in range(size)]
+        """Documents of one sentence, sometimes of two: subjects are not always at the very start.
+
+        All of a batch have as many: mixed lengths would be mostly padding.
+        """
+        sentences = 2 if self._choice.random() < TWO_SENTENCES_SHARE else 1
+        return [self.document(sentences) for _ in range(size)]
 
 
 def whole_words() -> list[str]:

@@ -61,7 +61,14 @@ RELATIONS = (
     Relation("country_largest_city", 24, 1, ("In {}, the city with the most people is",)),
     Relation("country_language", 24, 7, ("The people of {} read and write in",)),
     Relation("country_currency", 30, 5, ("In the shops of {}, people pay with the",)),
-    Relation("city_in_country", 27, 4, ("The city of {} is in the country of",)),
+    Relation(
+        "city_in_country",
+        27,
+        4,
+        ("The city of {} is in the country of",),
+        # Upstream has Costa Rica as a city in San José.
+        frozenset({"San José"}),
+    ),
     Relation(
         "food_from_country",
         28,
@@ -99,10 +106,18 @@ def _read(relation: Relation) -> dict[str, Any]:
 
 
 def phrasings(relation: Relation) -> list[str]:
-    """The file's templates and ours, each once, all ending right before the answer."""
+    """The file's templates and ours, each once, all ending right before the answer.
+
+    One that another continues ("The capital of {} is", "... is the city of") is left out: after it
+    either continuation is right.
+    """
     content = _read(relation)
     found = [*content["prompt_templates"], *content["prompt_templates_zs"], *relation.phrasings]
-    return list(dict.fromkeys(found))
+    return [
+        phrasing
+        for phrasing in dict.fromkeys(found)
+        if not any(other != phrasing and other.startswith(phrasing) for other in found)
+    ]
 
 
 def _plain(subject: str) -> bool:
@@ -111,10 +126,7 @@ def _plain(subject: str) -> bool:
 
 def _choose(relation: Relation) -> list[Fact]:
     """The file's first facts with a plain subject, each subject and answer rationed."""
-    samples = [
-        (_decoded(sample["subject"]), _decoded(sample["object"]))
-        for sample in _read(relation)["samples"]
-    ]
+    samples = [(_decoded(sample["subject"]), _decoded(sample["object"])) for sample in _read(relation)["samples"]]
     answers_of = Counter(subject for subject, _ in dict.fromkeys(samples))
     after_article = any(phrasing.endswith(" a") for phrasing in phrasings(relation))
     used: Counter[str] = Counter()

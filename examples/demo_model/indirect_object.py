@@ -12,9 +12,7 @@ NAMES = (
     "Clara Steven Nina George Eva Frank Sophie Oliver Maria Kevin Ruth Brian Lily Scott Amy "
     "Justin Carol Victor"
 ).split()
-PLACES = (
-    "store school garden restaurant station hospital park office library market beach museum"
-).split()
+PLACES = ("store school garden restaurant station hospital park office library market beach museum").split()
 OBJECTS = "drink book ring ticket letter basketball snack computer present map flower key".split()
 
 # {first} and {second} are the two names in order, {giver} the one that comes again.
@@ -22,16 +20,11 @@ TEMPLATES = {
     "went_gave": "When {first} and {second} went to the {place}, {giver} gave a {object} to",
     "met_handed": "After {first} and {second} met at the {place}, {giver} handed a {object} to",
     "then_gave": "Then, {first} and {second} went to the {place}. {giver} gave a {object} to",
-    "worked_passed": (
-        "While {first} and {second} were working at the {place}, {giver} passed a {object} to"
-    ),
+    "worked_passed": ("While {first} and {second} were working at the {place}, {giver} passed a {object} to"),
     "talked_sent": (
-        "Yesterday {first} and {second} had a long talk at the {place}, "
-        "and afterwards {giver} sent a {object} to"
+        "Yesterday {first} and {second} had a long talk at the {place}, and afterwards {giver} sent a {object} to"
     ),
-    "friends_offered": (
-        "The friends {first} and {second} found a {object} at the {place}, and {giver} offered it to"
-    ),
+    "friends_offered": ("The friends {first} and {second} found a {object} at the {place}, and {giver} offered it to"),
 }
 HELD_OUT_SEED = 2
 HELD_OUT_SHARE = 0.15
@@ -94,7 +87,4 @@ def held_out_prompts(count: int, seed: int = 3) -> list[IndirectObjectPrompt]:
     choice = random.Random(seed)
     _, pairs = split_pairs()
     templates = itertools.cycle(TEMPLATES)
-    return [
-        draw(choice, pair, next(templates))
-        for pair in itertools.islice(itertools.cycle(pairs), count)
-    ]
+    return [draw(choice, pair, next(templates)) for pair in itertools.islice(itertools.cycle(pairs), count)]
