@@ -10,6 +10,7 @@ So a head's vectors of d_head numbers never become vectors of d_model numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -21,6 +22,8 @@ Array = np.ndarray
 
 TOLERANCE = 2e-7
 """Logits closer than this times the lengths of the vectors multiplied are decided in float64."""
+GREATEST = 1e30
+"""A bound that keeps logits and what is made from them far from float32's greatest number."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Unembedding:
         logit_scale: float,
         softcap: float | None,
     ) -> None:
-        self.d_model, self.vocabulary = unembedding.shape
+        self.d_model, self.vocabulary = int(unembedding.shape[0]), int(unembedding.shape[1])
         self.norm = final_norm
         self.logit_scale = logit_scale
         self.softcap = softcap or 0.0
@@ -73,7 +76,12 @@ class Unembedding:
                 "The final norm or the unembedding's bias does not fit the unembedding.",
                 known=f"The unembedding has {self.d_model} rows and {self.vocabulary} columns.",
             )
-        for name, part in (("unembedding", self.vectors), ("bias", self.bias), ("norm", self.weight), ("norm's bias", self.constant)):
+        for name, part in (
+            ("unembedding", self.vectors),
+            ("bias", self.bias),
+            ("norm", self.weight),
+            ("norm's bias", self.constant),
+        ):
             if not np.isfinite(part).all():
                 raise ModelError(
                     f"The final {name} of the model has values that are not finite (NaN or infinite).",
@@ -94,6 +102,12 @@ class Unembedding:
         matrix[-1] = self.bias - shared
         return Factor(matrix, None, None, np.ones(self.d_model))
 
+    @cached_property
+    def constant_logits(self) -> Float[Array, " V"]:
+        """The part of all logits that does not depend on the row: the norm's bias and the unembedding's."""
+        logits: Array = self.constant.astype(np.float32) @ self.direct.matrix[:-1] + self.direct.matrix[-1]
+        return logits
+
     def centred(self, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """Float64 rows as the norm centres them."""
         wide = rows.astype(np.float64)
@@ -106,16 +120,16 @@ class Unembedding:
         normalized: Array = centred * (sign * scale) * self.weight + self.constant
         return normalized
 
-    def factor(self, circuit: Float[Array, "d_in d"]) -> Factor:
-        """Fold a circuit with the norm and the unembedding (one GEMM of d_in x d x V)."""
+    def fold(self, circuit: Float[Array, "d_in d"], matrix: Float[Array, "d_in_1 V"]) -> Factor:
+        """The factor of a circuit whose `matrix` is made from `folded_rows` by one GEMM."""
         centred = self.centred(circuit)
         folded = centred * self.weight
-        matrix = np.empty((len(circuit) + 1, self.vocabulary), np.float32)
-        stacked = np.vstack([folded, self.constant]).astype(np.float32)
-        np.matmul(stacked, self.direct.matrix[:-1], out=matrix)
-        matrix[-1] += self.direct.matrix[-1]
         gram = None if self.norm is None else centred @ centred.T / self.d_model
         return Factor(matrix, gram, folded, np.sqrt((folded**2).sum(1)))
+
+    def folded_rows(self, circuit: Float[Array, "d_in d"]) -> Float[Array, "d_in_1 d"]:
+        """What the unembedding multiplies to make the factor's matrix: centred(W) * weight, and the constant."""
+        return np.vstack([self.centred(circuit) * self.weight, self.constant]).astype(np.float32)
 
     def scaled(self, rows: Float[Array, "n d_in"], factor: Factor) -> Float[Array, "n d_in"]:
         """rows / sigma in float64."""
@@ -131,7 +145,16 @@ class Unembedding:
         return scaled if factor.folded is None else scaled @ factor.folded + self.constant
 
     def tolerance(self, scaled: Float[Array, "n d_in"], factor: Factor) -> Float[Array, " n"]:
-        """How far apart two float32 logits of a row must be for their order to be certain."""
+        """How far apart two float32 logits of a row must be for their order to be certain.
+
+        Raises ModelError when logits could overflow float32.
+        """
         length = np.sqrt((scaled**2) @ (factor.lengths**2) + (self.constant**2).sum())
-        tolerance: Array = (TOLERANCE * (length * self._length + np.abs(self.bias).max())).astype(np.float32)
+        bound = length * self._length + np.abs(self.bias).max()
+        if not (bound < GREATEST).all():
+            raise ModelError(
+                "Logits overflow float32: a vector or a weight is too large to project.",
+                next_step="Check the model's weights and its number format.",
+            )
+        tolerance: Array = (TOLERANCE * bound).astype(np.float32)
         return tolerance

@@ -19,8 +19,13 @@ NEAR = 32  # tokens too close to the target's logit to be ranked in float32
 BLOCKS = 128  # of a tile; each has a maximum
 MAX_SHIFT = 60.0  # e**60 is far from float32's greatest number
 TOP, FULL = 1, 2  # what of a row is in doubt: the order of its top tokens, everything
-_FAST = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"}, "error_model": "numpy"}
-_EXACT = {"nogil": True, "cache": True, "error_model": "numpy"}
+FAST = {
+    "nogil": True,
+    "cache": True,
+    "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
+    "error_model": "numpy",
+}
+EXACT = {"nogil": True, "cache": True, "error_model": "numpy"}
 _LOG2E = np.float32(1.4426950408889634)
 
 
@@ -68,7 +73,7 @@ def new_tally(logits: np.ndarray, tolerance: np.ndarray) -> Tally:
     )
 
 
-@njit(**_FAST)
+@njit(**FAST)
 def _exp2(y):
     """2**y in float32 for y < 127, relative error below 2e-7 (2**-126 from there down)."""
     y = max(y, np.float32(-126.0))
@@ -83,7 +88,7 @@ def _exp2(y):
     return series * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@njit(**_FAST)
+@njit(**FAST)
 def _greatest(values):
     """The greatest, in eight lanes written out: LLVM does not find the reduction by itself."""
     n = values.size
@@ -102,7 +107,7 @@ def _greatest(values):
     return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
 
 
-@njit(**_FAST)
+@njit(**FAST)
 def _least(values):
     least = values[0]
     for i in range(values.size):
@@ -110,7 +115,7 @@ def _least(values):
     return least
 
 
-@njit(**_FAST)
+@njit(**FAST)
 def _scan(row, shift, maxima):
     """(sum of 2**y, sum of 2**y * y) with y = log2(e) * (row - shift), and the maxima of blocks.
 
@@ -136,7 +141,7 @@ def _scan(row, shift, maxima):
     return total, weighted
 
 
-@njit(**_FAST)
+@njit(**FAST)
 def _maxima(row, maxima):
     maxima[:] = row[: maxima.size]
     for start in range(0, row.size, maxima.size):
@@ -145,7 +150,7 @@ def _maxima(row, maxima):
             maxima[i] = max(maxima[i], strip[i])
 
 
-@njit(**_FAST)
+@njit(**FAST)
 def _count(row, low, high):
     """How many logits are > high, and how many lie between. Counts are float32: so LLVM vectorises."""
     above = np.float32(0.0)
@@ -156,7 +161,7 @@ def _count(row, low, high):
     return int(above), int(reached - above)
 
 
-@njit(**_FAST)
+@njit(**FAST)
 def _threshold(values, k, low):
     """A number that at least k of the values reach, and not many more: `low`, which k reach, or greater."""
     high = _greatest(values)
@@ -174,23 +179,23 @@ def _threshold(values, k, low):
     return low
 
 
-@njit(**_FAST)
-def _cap(row, capped, cap):
-    """capped = cap * tanh(row / cap)."""
+@njit(**FAST)
+def _cap(row, bounded_row, cap):
+    """bounded_row = cap * tanh(row / cap)."""
     scale = np.float32(-2.0) * _LOG2E / cap
     for i in range(row.size):
         power = _exp2(abs(row[i]) * scale)
         bounded = cap * (np.float32(1.0) - power) / (np.float32(1.0) + power)
-        capped[i] = bounded if row[i] >= 0 else -bounded
+        bounded_row[i] = bounded if row[i] >= 0 else -bounded
 
 
-@njit(**_EXACT)
-def _capped(logit, cap):
+@njit(**EXACT)
+def capped(logit, cap):
     return cap * math.tanh(logit / cap) if cap > 0 else logit
 
 
-@njit(**_EXACT)
-def _compact(values, ids, n, k, floor, tolerance):
+@njit(**EXACT)
+def compact(values, ids, n, k, floor, tolerance):
     """Drop of n candidates those that cannot be among the top k. Gives how many stay, and the new floor."""
     if n <= k:
         return n, floor
@@ -202,7 +207,7 @@ def _compact(values, ids, n, k, floor, tolerance):
     return kept, floor
 
 
-@njit(**_EXACT)
+@njit(**EXACT)
 def _collect(values, ids, n, floor, tolerance, row, maxima, hits, start, k):
     """Add the tile's logits that may be among the top k to the n candidates.
 
@@ -217,18 +222,18 @@ def _collect(values, ids, n, floor, tolerance, row, maxima, hits, start, k):
         n_hits += maxima[block] >= floor
     for block in hits[:n_hits]:
         if n > most:
-            n, floor = _compact(values, ids, n, k, floor, tolerance)
+            n, floor = compact(values, ids, n, k, floor, tolerance)
             if n > most:
                 return -1, floor
         for i in range(block, row.size, maxima.size):
             values[n], ids[n] = row[i], start + i
             n += row[i] >= floor
     if n > CANDIDATES // 2:
-        n, floor = _compact(values, ids, n, k, floor, tolerance)
+        n, floor = compact(values, ids, n, k, floor, tolerance)
     return n, floor
 
 
-@njit(**_EXACT)
+@njit(**EXACT)
 def _note(near, n, row, low, high, start):
     """Append the ids of logits between low and high to the n that are there; gives how many there are."""
     for left in range(0, row.size, 128):
@@ -243,7 +248,7 @@ def _note(near, n, row, low, high, start):
     return n
 
 
-@njit(**_EXACT)
+@njit(**EXACT)
 def _weigh(row, maxima, shift, total, weighted):
     """Add the tile to the sums of the softmax, fill its blocks' maxima; the shift follows a rising peak."""
     if np.isnan(shift):
@@ -259,7 +264,7 @@ def _weigh(row, maxima, shift, total, weighted):
     return peak, shift, total + more_total, weighted + more_weighted
 
 
-@njit(**_EXACT)
+@njit(**EXACT)
 def tally_tile(tally, logits, start, k, cap):
     """Add a tile to the tally: `logits` (n, w) of the tokens `start` .. `start + w`.
 
@@ -270,13 +275,13 @@ def tally_tile(tally, logits, start, k, cap):
     values, ids, doubt = tally.values, tally.ids, tally.doubt
     maxima = np.empty(min(width, BLOCKS), np.float32)
     hits = np.empty(maxima.size, np.int32)
-    capped = np.empty(width if cap > 0 else 0, np.float32)
+    bounded = np.empty(width if cap > 0 else 0, np.float32)
     for r in range(n):
         row = logits[r]
         if cap > 0:
-            _cap(row, capped, np.float32(cap))
+            _cap(row, bounded, np.float32(cap))
         peak, shift, total, weighted = _weigh(
-            capped if cap > 0 else row, maxima, tally.shift[r], tally.total[r], tally.weighted[r]
+            bounded if cap > 0 else row, maxima, tally.shift[r], tally.total[r], tally.weighted[r]
         )
         tally.shift[r], tally.total[r], tally.weighted[r] = shift, total, weighted
         if cap > 0:  # which may make equal what is not
@@ -299,125 +304,3 @@ def tally_tile(tally, logits, start, k, cap):
                 tally.n_near[r, side] = _note(
                     near[r, side], tally.n_near[r, side], row, low[r, side], high[r, side], start
                 )
-
-
-@njit(**_EXACT)
-def _sort(values, ids):
-    """Sort by value, greatest first; of equal values the lower id first."""
-    for i in range(1, values.size):
-        value, token = values[i], ids[i]
-        j = i - 1
-        while j >= 0 and (values[j] < value or (values[j] == value and ids[j] > token)):
-            values[j + 1], ids[j + 1] = values[j], ids[j]
-            j -= 1
-        values[j + 1], ids[j + 1] = value, token
-
-
-@njit(**_EXACT)
-def finish(tally, logits, cap, entropy, top_ids, top_probs, ranks, probs):
-    """Turn a full tally into projections: `logits` (n, 2) are those of target and foil.
-
-    Fills `entropy` (n,) in bits, `top_ids` (n, k), `top_probs` (n, t), `ranks` and `probs` (n, 2),
-    and marks in the tally what `settle` has to decide.
-    """
-    k, t = top_ids.shape[1], top_probs.shape[1]
-    for r in range(entropy.size):
-        total, shift = tally.total[r], np.float64(tally.shift[r])
-        entropy[r] = max(math.log2(total) - tally.weighted[r] / total, 0.0)
-        for side in range(2):
-            if np.isnan(tally.low[r, side]):
-                ranks[r, side], probs[r, side] = 0, np.nan
-                continue
-            ranks[r, side] = 1 + tally.above[r, side]
-            probs[r, side] = math.exp(_capped(np.float64(logits[r, side]), cap) - shift) / total
-            if tally.n_near[r, side] > NEAR:
-                tally.doubt[r] = FULL
-        if tally.doubt[r] == FULL:
-            continue
-        n, _ = _compact(tally.values[r], tally.ids[r], tally.n_candidates[r], k, tally.floor[r], tally.tolerance[r])
-        values, ids = tally.values[r, :n], tally.ids[r, :n]
-        tally.n_candidates[r] = n
-        _sort(values, ids)
-        for i in range(1, min(n, k + 1)):
-            if values[i - 1] - values[i] <= tally.tolerance[r]:
-                tally.doubt[r] |= TOP
-        top_ids[r] = ids[:k]
-        for i in range(t):
-            top_probs[r, i] = math.exp(_capped(np.float64(values[i]), cap) - shift) / total
-
-
-@njit(**_FAST)
-def _dot(left, right):
-    total = 0.0
-    for i in range(left.size):
-        total += left[i] * np.float64(right[i])
-    return total
-
-
-@njit(**_EXACT)
-def _settle_rank(exact, vectors, bias, target, near):
-    """How many of the `near` tokens have a greater logit than the target."""
-    logit = _dot(exact, vectors[target]) + bias[target]
-    greater = 0
-    for token in near:
-        greater += _dot(exact, vectors[token]) + bias[token] > logit
-    return greater
-
-
-@njit(**_EXACT)
-def _settle_top(exact, vectors, bias, ids, top_ids):
-    """The first of the candidates `ids`."""
-    ids.sort()
-    logits = np.empty(ids.size)
-    for i in range(ids.size):
-        logits[i] = -(_dot(exact, vectors[ids[i]]) + bias[ids[i]])
-    order = np.argsort(logits, kind="mergesort")
-    for i in range(top_ids.size):
-        top_ids[i] = ids[order[i]]
-
-
-@njit(**_EXACT)
-def _whole_row(exact, vectors, bias, tokens, cap, top_ids, top_probs, ranks, probs):
-    """A row wholly in float64 (its logits are equal, or nearly, for many tokens). Gives its entropy."""
-    logits = np.empty(bias.size)
-    for token in range(bias.size):
-        logits[token] = _dot(exact, vectors[token]) + bias[token]
-    order = np.argsort(-logits, kind="mergesort")
-    top_ids[:] = order[: top_ids.size]
-    for side in range(2):
-        if tokens[side] >= 0:
-            ranks[side] = 1 + (logits > logits[tokens[side]]).sum()
-    for token in range(bias.size):
-        logits[token] = _capped(logits[token], cap)
-    logits -= logits.max()
-    powers = np.exp(logits)
-    total = powers.sum()
-    for i in range(top_probs.size):
-        top_probs[i] = powers[order[i]] / total
-    for side in range(2):
-        if tokens[side] >= 0:
-            probs[side] = powers[tokens[side]] / total
-    return (math.log(total) - (powers * logits).sum() / total) * math.log2(math.e)
-
-
-@njit(**_EXACT)
-def settle(tally, rows, exact, vectors, bias, tokens, cap, entropy, top_ids, top_probs, ranks, probs):
-    """Decide the doubtful `rows` in float64: their logits are `exact` (f, d) @ `vectors` (V, d).T + `bias` (V,)."""
-    k = top_ids.shape[1]
-    for f in range(rows.size):
-        r = rows[f]
-        if tally.doubt[r] == FULL:
-            entropy[r] = _whole_row(
-                exact[f], vectors, bias, tokens[r], cap, top_ids[r], top_probs[r], ranks[r], probs[r]
-            )
-            continue
-        for side in range(2):
-            if tally.n_near[r, side] > 1:
-                near = tally.near[r, side, : tally.n_near[r, side]]
-                ranks[r, side] += _settle_rank(exact[f], vectors, bias, tokens[r, side], near)
-        if tally.doubt[r] == TOP:
-            floor = tally.values[r, k - 1] - tally.tolerance[r]
-            close = k
-            while close < tally.n_candidates[r] and tally.values[r, close] >= floor:
-                close += 1
-            _settle_top(exact[f], vectors, bias, tally.ids[r, :close].copy(), top_ids[r])

@@ -1,0 +1,105 @@
+"""Projections of one chunk of rows: GEMM and tally tile by tile, then what is in doubt in float64.
+
+Pure functions of their arguments, run by any thread; `buffer` is theirs while they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int, Int32
+
+from flowatlas.vocabulary import TOP_TOKENS
+from ingest.lens.kernels.ranks import count_tile, new_windows, settle_ranks
+from ingest.lens.kernels.settle import finish, settle
+from ingest.lens.kernels.tally import Tally, new_tally, tally_tile
+from ingest.lens.projection import Projection, StaticProjection
+from ingest.lens.tiles import both_signs, tiles, with_column
+from ingest.lens.unembedding import Factor, Unembedding
+
+Array = np.ndarray
+
+
+def project_chunk(
+    unembedding: Unembedding,
+    factor: Factor,
+    rows: Float[Array, "n d_in"],
+    tokens: Int[Array, "n 2"],
+    k: int,
+    buffer: Array,
+) -> Projection:
+    """LL(row) through a factor, with ranks of the tokens (-1: none)."""
+    multiplied = unembedding.normalized(rows) if factor.folded is None else unembedding.scaled(rows, factor)
+    left = with_column(multiplied, 1.0)
+    asked = _logits_of(left[: len(rows)], factor, tokens)
+    tally = new_tally(asked, unembedding.tolerance(multiplied, factor))
+    for start, logits in tiles(left, factor, buffer):
+        tally_tile(tally, logits[: len(rows)], start, k, unembedding.softcap)
+    return _projection(
+        unembedding, tally, asked, tokens, k, lambda doubtful: unembedding.exact(multiplied[doubtful], factor)
+    )
+
+
+def static_chunk(unembedding: Unembedding, rows: Float[Array, "n d"], k: int, buffer: Array) -> StaticProjection:
+    """LL(row) and the top ids of LL(-row): one GEMM, since only the constant does not change its sign."""
+    linear = unembedding.normalized(rows) - unembedding.constant
+    constant = unembedding.constant_logits
+    tolerance = unembedding.tolerance(linear, unembedding.direct)
+    none, tokens = np.full((len(rows), 2), np.nan), np.full((len(rows), 2), -1)
+    up, down = new_tally(none, tolerance), new_tally(none, tolerance)
+    for start, positive, negative in both_signs(linear, unembedding.direct, constant, buffer):
+        tally_tile(up, positive[: len(rows)], start, k, unembedding.softcap)
+        tally_tile(down, negative[: len(rows)], start, k, unembedding.softcap)
+    ups = _projection(unembedding, up, none, tokens, k, lambda at: linear[at] + unembedding.constant)
+    downs = _projection(unembedding, down, none, tokens, k, lambda at: unembedding.constant - linear[at])
+    return StaticProjection(ups.entropy, ups.top_ids, ups.top_probs, downs.top_ids)
+
+
+def ranks_chunk(
+    unembedding: Unembedding, rows: Float[Array, "n d"], token_ids: Int[Array, " T"], buffer: Array
+) -> Int32[Array, "2 n T"]:
+    """Ranks of every token in LL(row) and in LL(-row)."""
+    linear = unembedding.normalized(rows) - unembedding.constant
+    constant = unembedding.constant_logits
+    tolerance = unembedding.tolerance(linear, unembedding.direct)
+    asked = linear.astype(np.float32) @ unembedding.direct.matrix[:-1, token_ids]
+    up = new_windows(constant[token_ids] + asked, tolerance)
+    down = new_windows(constant[token_ids] - asked, tolerance)
+    for start, positive, negative in both_signs(linear, unembedding.direct, constant, buffer):
+        count_tile(up, positive[: len(rows)], start)
+        count_tile(down, negative[: len(rows)], start)
+    ranks = np.empty((2, len(rows), len(token_ids)), np.int32)
+    for sign, windows, found in ((1.0, up, ranks[0]), (-1.0, down, ranks[1])):
+        exact = sign * linear + unembedding.constant
+        settle_ranks(windows, exact, unembedding.vectors, unembedding.bias, token_ids, found)
+    return ranks
+
+
+def _projection(
+    unembedding: Unembedding,
+    tally: Tally,
+    asked: Float[Array, "n 2"],
+    tokens: Int[Array, "n 2"],
+    k: int,
+    exact_rows: Callable[[Int[Array, " f"]], Float[Array, "f d"]],
+) -> Projection:
+    """What a full tally comes to; `exact_rows` gives, in float64, what the unembedding multiplies."""
+    n, t = len(tokens), min(TOP_TOKENS, k)
+    entropy = np.empty(n, np.float32)
+    top_ids, top_probs = np.empty((n, k), np.int32), np.empty((n, t), np.float32)
+    ranks, probs = np.empty((n, 2), np.int32), np.empty((n, 2), np.float32)
+    cap, out = unembedding.softcap, (entropy, top_ids, top_probs, ranks, probs)
+    finish(tally, asked, cap, *out)
+    doubtful = np.flatnonzero((tally.doubt > 0) | (tally.n_near > 1).any(1))
+    if doubtful.size:
+        settle(tally, doubtful, exact_rows(doubtful), unembedding.vectors, unembedding.bias, tokens, cap, *out)
+    return Projection(entropy, top_ids, top_probs, ranks[:, 0], probs[:, 0], ranks[:, 1], probs[:, 1])
+
+
+def _logits_of(left: Float[Array, "n d_1"], factor: Factor, tokens: Int[Array, "n 2"]) -> Float[Array, "n 2"]:
+    """Logits of each row's own tokens, NaN for none."""
+    ids, index = np.unique(tokens, return_inverse=True)
+    columns = factor.matrix[:, ids].T.astype(np.float64)[index.reshape(tokens.shape)]
+    logits = np.einsum("nk,nsk->ns", left.astype(np.float64), columns)
+    return np.where(tokens < 0, np.nan, logits)

@@ -1,0 +1,1 @@
+"""Compiled passes over logits. Import them only to project: they load numba."""
