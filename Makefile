@@ -6,7 +6,6 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-READY := .venv/.ready
 export UV_HTTP_TIMEOUT ?= 300
 
 .PHONY: help setup demo test lint bench neo4j neo4j-stop clean
