@@ -12,6 +12,7 @@ from dash import Dash, Input, dcc
 from dashboard.clientside import connect
 from dashboard.pages import compare, cypher, graph, heads, neurons, prompts, queries
 from dashboard.palette import themes
+from dashboard.serving.health import explain, watch
 from dashboard.serving.safety import protect
 from dashboard.source import Source
 from dashboard.view import TABS, defaults
@@ -52,7 +53,7 @@ def create_app(store: Store, *, password: str | None = None) -> Dash:
         update_title="",
         assets_folder=str(Path(__file__).parent / "assets"),
         serve_locally=True,
-        suppress_callback_exceptions=False,
+        on_error=explain,
     )
     source = Source(store)
     app.layout = _layout()
@@ -60,6 +61,7 @@ def create_app(store: Store, *, password: str | None = None) -> Dash:
         page.register(app, source)
     connect(app, "say", Input("say", "data"))
     connect(app, "start", Input("config", "data"), initially=True)
+    watch(app, source)
     protect(app, password)
     return app
 

@@ -46,8 +46,20 @@ def draw(graph: Graph, view: GraphView) -> Drawing:
 def picture(graph: Graph, view: GraphView) -> Picture:
     """Everything the Graph tab shows of a graph."""
     drawing = draw(graph, view)
+    if len(drawing.boxes) > MOST_BOXES:
+        return _too_many(graph, view, len(drawing.boxes))
     shown = elements(drawing)
     return Picture(shown, {**_about(graph, view), **_size(drawing), **hidden(graph, drawing)})
+
+
+def _too_many(graph: Graph, view: GraphView, boxes: int) -> Picture:
+    """No picture but an offer: the summary, or less of everything."""
+    text = (
+        f"These layers would draw {boxes:,} nodes, more than a browser shows well ({MOST_BOXES:,}). "
+        "Choose fewer layers, neurons or memories, or see the summary."
+    )
+    size = {"boxes": 0, "lines": 0, "frame": "", "message": text, "showing": f"{boxes:,} nodes are not drawn", "hidden": ""}
+    return Picture([], {**_about(graph, view), **size})
 
 
 def message(text: str, problems: tuple[str, ...] = ()) -> Picture:

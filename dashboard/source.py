@@ -73,6 +73,10 @@ class Source:
                 row[name] = None if row[name] is None else visible(row[name])
         return rows
 
+    def count(self) -> int:
+        """How many prompts there are now."""
+        return int(self.store.read("MATCH (p:Prompt) RETURN count(p) AS n")["n"][0].as_py())
+
     def newest(self, text: str) -> int | None:
         """The prompt with that text that came last."""
         found = self.store.read("MATCH (p:Prompt) WHERE p.text = $text RETURN max(p.id) AS id", {"text": text})["id"].to_pylist()

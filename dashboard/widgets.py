@@ -15,10 +15,10 @@ html: Any = _html
 GRID_THEME = {
     "function": "themeQuartz.withParams({accentColor:'#D97706', headerFontWeight:600, wrapperBorderRadius:'9px', "
     "browserColorScheme:'light', backgroundColor:'#FFFFFF', foregroundColor:'#0F172A', borderColor:'#E2E8F0', "
-    "headerBackgroundColor:'#F4F7FA', fontFamily:'inherit'}, 'light')"
+    "headerBackgroundColor:'#F4F7FA', fontFamily:'inherit', fontSize:13, headerFontSize:12.5, cellHorizontalPadding:10}, 'light')"
     ".withParams({accentColor:'#FBBF24', headerFontWeight:600, wrapperBorderRadius:'9px', "
     "browserColorScheme:'dark', backgroundColor:'#111A2E', foregroundColor:'#E6EDF7', borderColor:'#24324D', "
-    "headerBackgroundColor:'#16213A', fontFamily:'inherit'}, 'dark')"
+    "headerBackgroundColor:'#16213A', fontFamily:'inherit', fontSize:13, headerFontSize:12.5, cellHorizontalPadding:10}, 'dark')"
 }
 
 
@@ -79,7 +79,7 @@ def grid(name: str, columns: Sequence[Mapping[str, Any]], rows: Sequence[Mapping
         columnDefs=list(columns),
         rowData=list(rows),
         columnSize=more.pop("columnSize", "responsiveSizeToFit"),
-        defaultColDef={"sortable": True, "filter": True, "resizable": True, "minWidth": 60, **more.pop("default", {})},
+        defaultColDef={"sortable": True, "filter": True, "resizable": True, "minWidth": 60, "wrapHeaderText": True, "autoHeaderHeight": True, "suppressHeaderMenuButton": True, **more.pop("default", {})},
         dashGridOptions=options,
         style={"height": "100%", "width": "100%", **more.pop("style", {})},
         **more,
@@ -92,7 +92,8 @@ def number(field: str, name: str, form: str, width: int) -> dict[str, Any]:
     return {
         "field": field,
         "headerName": name,
-        "width": width,
+        "flex": 1,
+        "minWidth": width,
         "type": "rightAligned",
         "filter": "agNumberColumnFilter",
         "valueFormatter": {"function": shown},

@@ -20,6 +20,7 @@ FA.graph = {
     const before = FA.graph.meta;
     FA.graph.meta = meta;
     FA.graph.options.summary = meta.summary;
+    if (!meta.boxes) FA.graph.picked = null;
     FA.graph.restyle(true);
     if (!before || before.frame !== meta.frame) FA.graph.fit();
     FA.graph.restorePick();

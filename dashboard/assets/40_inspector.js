@@ -55,7 +55,7 @@ FA.inspector = {
   },
 
   expands(node) {
-    return !FA.graph.options.summary && ["head", "attention_output", "mlp_output", "query"].includes(node.data("kind"));
+    return !FA.graph.options.summary && ["head", "attention_output", "mlp_output"].includes(node.data("kind"));
   },
 
   isExpanded(node) { return (FA.view.state.x || "").split(",").includes(String(node.data("raw"))); },

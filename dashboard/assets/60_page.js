@@ -11,6 +11,7 @@ FA.page = {
     FA.page.promptButtons();
     FA.view.start();
     FA.ask.start();
+    FA.health.ask();
   },
 
   tab(name) {
@@ -50,8 +51,10 @@ FA.page = {
   status(meta) {
     FA.page.busy(false);
     const set = (id, ...children) => document.getElementById(id).replaceChildren(...children.filter(Boolean));
-    const prompt = meta.prompt;
-    if (!prompt) { set("g-title", meta.message || "No prompt yet"); set("g-status"); FA.page.tokens(); return; }
+    const prompt = meta.prompt, empty = document.getElementById("g-empty");
+    empty.hidden = !meta.message;
+    empty.replaceChildren(meta.message || "", meta.message && prompt ? FA.el("button", { class: "fa-button strong", onclick: () => FA.view.set({ l: "all" }, true) }, "See the summary") : "");
+    if (!prompt) { set("g-title", "Nothing to show"); set("g-status"); FA.page.tokens(); return; }
     set("g-title",
       FA.el("span", { class: "fa-quote", dir: "auto", title: prompt.text }, "“" + prompt.text + "”"), FA.el("span", { class: "fa-arrow" }, "→"),
       FA.el("span", { class: "fa-target", dir: "auto" }, prompt.target.trim() || "␣"),

@@ -117,18 +117,15 @@ def _heading() -> Any:
 
 def _canvas() -> Any:
     return html.Div(
-        cyto.Cytoscape(
-            id="cy",
-            elements=[],
-            stylesheet=[],
-            layout={"name": "preset", "fit": False},
-            autoRefreshLayout=False,
-            autoungrabify=True,
-            boxSelectionEnabled=False,
-            style={"width": "100%", "height": "100%"},
-        ),
-        id="cy-box",
+        [html.Div(id="g-empty", role="status", hidden=True), _cytoscape()], id="cy-box"
     )
+
+
+def _cytoscape() -> Any:
+    return cyto.Cytoscape(
+        id="cy", elements=[], stylesheet=[], layout={"name": "preset", "fit": False}, autoRefreshLayout=False,
+        autoungrabify=True, boxSelectionEnabled=False, style={"width": "100%", "height": "100%"},
+    )  # fmt: skip
 
 
 def register(app: Dash, source: Source) -> None:
