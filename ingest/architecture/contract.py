@@ -114,8 +114,9 @@ _EXPECTED: Final = {
 def broken(finding: Finding) -> ModelError:
     """The error for an identity that does not hold."""
     where = "" if finding.layer is None else f" in layer {finding.layer}"
+    off = f"off by {finding.error:.2g}" if finding.error < float("inf") else "of another shape, or not finite,"
     return ModelError(
-        f"The description does not fit the model: '{finding.invariant}' is off by {finding.error:.2g}{where} "
+        f"The description does not fit the model: '{finding.invariant}' is {off}{where} "
         f"(relative; at most {TOLERANCE:g} is allowed).",
         known=f"Expected: {_EXPECTED[finding.invariant]}.",
         next_step=f"Correct the family's file in model_configs; {GUIDE} says what each field means.",

@@ -74,7 +74,7 @@ class LayerWeights:
     mlp_post_norm: Norm | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decoder:
     """The static part of a model: shapes, layers on demand, the final norm and the unembedding.
 

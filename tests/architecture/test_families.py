@@ -39,9 +39,7 @@ def error(found: Array, expected: Array) -> float:
 
 def test_residuals_and_logits_are_those_of_a_float64_pass(folder: Path, forwards: list[Forward]) -> None:
     """The reference runs transformers' own attention in float64, without hooks."""
-    reference = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float64, experts_implementation="eager"
-    ).eval()
+    reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, experts_implementation="eager").eval()
     for tokens, forward in zip(PROMPTS, forwards, strict=True):
         with torch.inference_mode():
             out = reference(input_ids=torch.tensor([tokens]), output_hidden_states=True, use_cache=False)
