@@ -65,21 +65,23 @@ def ingest(
     report: Annotated[Path | None, typer.Option(help="Write a report of the run to this JSON file.")] = None,
 ) -> None:
     """Run the model over prompts and store the flow graph of every forward pass."""
-    from flowatlas.stores import open_store, shards_path
-    from ingest.architecture.load import load_model
-    from ingest.pipeline.correct import Selection
-    from ingest.pipeline.prepare import Choices
-    from ingest.pipeline.run import Job
-    from ingest.pipeline.run import ingest as run_ingest
     from ingest.prompts import ReadOptions, read_prompts
 
-    choices = Choices(positions, keep)
     options = ReadOptions(
         prompt_field=prompt_field, target_field=target_field, foil_field=foil_field, dataset_field=dataset_field,
         group_field=group_field, template=template, all_templates=all_templates, format=cast("Format | None", file_format),
         seed=seed, limit=None if only_correct else limit, sample=None if only_correct else sample,
     )  # fmt: skip
     inputs = read_prompts(prompts, options)
+    # A file that cannot be read is told before the model's libraries are loaded.
+    from flowatlas.stores import open_store, shards_path
+    from ingest.architecture.load import load_model
+    from ingest.pipeline.correct import Selection
+    from ingest.pipeline.prepare import Choices
+    from ingest.pipeline.run import Job
+    from ingest.pipeline.run import ingest as run_ingest
+
+    choices = Choices(positions, keep)
     loaded = load_model(model or settings().model)
     uri = store or settings().store
     with stopping() as stop, open_store(uri, mode="write") as opened, progress_bar() as tell:
