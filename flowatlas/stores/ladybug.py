@@ -20,9 +20,9 @@ from flowatlas.shards import Shard
 from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
 from flowatlas.stores.cypher_text import parameters_in, with_numbers
 from flowatlas.stores.ladybug_files import lock_file, log_file, open_files
-from flowatlas.stores.ladybug_questions import Questions
 from flowatlas.stores.ladybug_reader import Reader, run
 from flowatlas.stores.ladybug_schema import META, as_stored, copy_node, copy_relationship, ddl
+from flowatlas.stores.questions import Questions
 from flowatlas.stores.shard_rows import counted, missing_model, plan, states_and_relationships, tables_of
 from flowatlas.stores.writer_lock import WriterLock
 from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLE, SCHEMA_VERSION, Label
@@ -50,7 +50,7 @@ class LadybugStore(Store):
         self._lock: WriterLock | None = None
         self._database: ladybug.Database | None = None
         self._reader: Reader | None = None
-        self._questions = Questions(path)
+        self._questions = Questions("flowatlas.stores.ladybug_worker", str(path.resolve()))
         if mode == "write":
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(lock_file(path), self.uri)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
@@ -15,11 +14,11 @@ from flowatlas import __version__
 from flowatlas.errors import SchemaVersionError, StoreError
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
-from flowatlas.stores.neo4j_driver import connect, in_words, query_error
-from flowatlas.stores.neo4j_guard import check_plan, check_text
+from flowatlas.stores.neo4j_driver import connect, explained, in_words, query_error
 from flowatlas.stores.neo4j_rows import table_of
 from flowatlas.stores.neo4j_schema import META, ddl
 from flowatlas.stores.neo4j_write import delete_prompt, write_model, write_prompts
+from flowatlas.stores.questions import Questions
 from flowatlas.vocabulary import SCHEMA_VERSION
 
 log = logging.getLogger(__name__)
@@ -41,6 +40,7 @@ class Neo4jStore(Store):
         self._mode = mode
         self._driver, self._database = connect(uri)
         self._columns: dict[str, list[str]] = {}
+        self._questions = Questions("flowatlas.stores.neo4j_worker", uri)
         try:
             with in_words(uri):
                 self._prepare()
@@ -62,7 +62,7 @@ class Neo4jStore(Store):
                     strict=True
                 )
         except (Neo4jError, DriverError) as error:
-            raise query_error(error) if isinstance(error, ClientError) else self._failed(error) from error
+            raise query_error(error) if isinstance(error, ClientError) else explained(self.uri, error) from error
         count, *values = record.values()
         pairs = zip(values[::2], values[1::2], strict=True)
         return table_of(names, [found if len(found) == count else _with_nulls(found, null) for found, null in pairs])
@@ -70,25 +70,9 @@ class Neo4jStore(Store):
     def ask(self, text: str, parameters: Mapping[str, Parameter] | None = None, limits: Limits | None = None) -> Answer:
         """Rows of a person's query: looked at, explained, then run in a transaction that can only read.
 
-        Memory is bounded by the server's db.memory.transaction.max and by the rows fetched.
+        A process of its own does that; the server's share of memory is its db.memory.transaction.max.
         """
-        limits = limits or Limits()
-        check_text(text)
-        start = time.monotonic()
-        try:
-            with self._session(neo4j.READ_ACCESS) as session:
-                with session.begin_transaction(timeout=limits.seconds) as transaction:
-                    plan = transaction.run(f"EXPLAIN {text}", dict(parameters or {})).consume()
-                    check_plan(plan.query_type, plan.plan, self._database)
-                with session.begin_transaction(timeout=limits.seconds) as transaction:
-                    result = transaction.run(text, dict(parameters or {}))
-                    names = list(result.keys())
-                    rows = [record.values() for record in result.fetch(limits.rows + 1)]
-        except (Neo4jError, DriverError) as error:
-            raise query_error(error) if isinstance(error, Neo4jError) else self._failed(error) from error
-        truncated = len(rows) > limits.rows
-        columns = list(zip(*rows[: limits.rows], strict=True)) if rows else [() for _ in names]
-        return Answer(table_of(names, columns), truncated, time.monotonic() - start)
+        return self._questions.ask(text, dict(parameters or {}), limits or Limits())
 
     def write(self, shard: Shard, *, only: frozenset[str] | None = None) -> Written:
         """Add a shard, one transaction a prompt; a prompt whose key is there is skipped."""
@@ -108,7 +92,8 @@ class Neo4jStore(Store):
             return sum(session.execute_write(delete_prompt, prompt) for prompt in sorted(set(prompts)))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections and end the process that answers questions."""
+        self._questions.close()
         self._driver.close()
 
     def _session(self, access: str) -> neo4j.Session:
@@ -120,13 +105,6 @@ class Neo4jStore(Store):
             self._columns[text] = list(result.keys())
             result.consume()
         return self._columns[text]
-
-    def _failed(self, error: Exception) -> StoreError:
-        try:
-            with in_words(self.uri):
-                raise error
-        except StoreError as explained:
-            return explained
 
     def _writable(self) -> None:
         if self._mode != "write":

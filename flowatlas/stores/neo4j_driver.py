@@ -84,7 +84,7 @@ def in_words(uri: str) -> Iterator[None]:
     try:
         yield
     except (Neo4jError, DriverError, OSError) as error:
-        raise _explained(uri, error) from error
+        raise explained(uri, error) from error
 
 
 def query_error(error: Neo4jError | DriverError) -> QueryError:
@@ -143,7 +143,8 @@ def _check_version(uri: str, agent: str) -> None:
         )
 
 
-def _explained(uri: str, error: Exception) -> StoreError:
+def explained(uri: str, error: Exception) -> StoreError:
+    """An error of the driver in words, with what to do next."""
     code = getattr(error, "code", None) or ""
     if isinstance(error, AuthError):
         return StoreError(

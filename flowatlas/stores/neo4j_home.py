@@ -121,7 +121,7 @@ def set_password(home: Path, lib: Path) -> None:
     file = password_file(home)
     if file.exists():
         return
-    password = secrets.token_urlsafe(24)
+    password = secrets.token_hex(20)
     descriptor = os.open(home / "password.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(password)

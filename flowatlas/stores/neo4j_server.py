@@ -29,6 +29,9 @@ _OPENS: Final = tuple(
 )
 _HANDSHAKE: Final = bytes.fromhex("6060b017") + b"\x00\x00\x04\x05" + b"\x00" * 12
 
+_started: Final[dict[int, subprocess.Popen[bytes]]] = {}
+"""Servers that this process started; they outlive it unless they are stopped."""
+
 
 @dataclass(frozen=True)
 class Server:
@@ -39,6 +42,7 @@ class Server:
     port: int
     memory: Memory = field(default_factory=Memory)
     http_port: int | None = None
+    java_options: tuple[str, ...] = ("-XX:+UseG1GC",)
 
     @property
     def uri(self) -> str:
@@ -94,7 +98,7 @@ class Server:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         home = self.home.resolve()
-        command = [java(), "-XX:+UseG1GC", f"-Xms{self.memory.heap // 2}m", f"-Xmx{self.memory.heap}m", *_OPENS]
+        command = [java(), *self.java_options, f"-Xms{self.memory.heap // 2}m", f"-Xmx{self.memory.heap}m", *_OPENS]
         command += ["--enable-native-access=ALL-UNNAMED", "-cp", f"{self.lib.resolve()}/*", _ENTRY]
         command += [f"--home-dir={home}", f"--config-dir={home / 'conf'}"]
         with (home / "logs" / "console.log").open("wb") as console:
@@ -106,6 +110,7 @@ class Server:
                 env=environment(home),
                 start_new_session=True,
             )
+        _started[process.pid] = process
         self.pid_file.write_text(f"{process.pid}\n")
         return process
 
@@ -119,6 +124,7 @@ class Server:
             process.wait(wait)
         except psutil.TimeoutExpired:
             raise StoreError(f"The Neo4j server (pid {pid}) is still stopping after {wait:g} s.") from None
+        _started.pop(pid, None)
         self.pid_file.unlink(missing_ok=True)
         return True
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 from polars.testing import assert_frame_equal
+
+from flowatlas.schema import SCHEMAS
 from flowatlas.stores.base import Store
 from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, STATE_STRIDE, Label
 
@@ -16,7 +18,7 @@ def content(store: Store) -> dict[str, pl.DataFrame]:
     keys = _frame(store, "MATCH (p:Prompt) RETURN p.id AS number, p.key AS prompt_key")
     for node in NODE_TABLES:
         columns = ", ".join(f"n.`{column.name}` AS `{column.name}`" for column in node.columns)
-        frame = _frame(store, f"MATCH (n:{node.label}) RETURN {columns}")
+        frame = _frame(store, f"MATCH (n:{node.label}) RETURN {columns}", node.name)
         if node.label is Label.PROMPT:
             frame = frame.drop("id").sort("key")
         elif node.label not in EMBEDDED:
@@ -26,15 +28,16 @@ def content(store: Store) -> dict[str, pl.DataFrame]:
         columns = "".join(f", r.`{column.name}` AS `{column.name}`" for column in rel.columns)
         text = f"MATCH (a:{rel.source})-[r:{rel.type}]->(b:{rel.target}) RETURN a.id AS `from`, b.id AS `to`{columns}"
         ends = [end for end, label in (("from", rel.source), ("to", rel.target)) if label is not Label.NEURON]
-        frame = _with_key(_frame(store, text), keys, ends, prompt=rel.source is Label.PROMPT)
+        frame = _with_key(_frame(store, text, rel.name), keys, ends, prompt=rel.source is Label.PROMPT)
         tables[rel.name] = frame.sort("prompt_key", "from", "to")
     return tables
 
 
-def _frame(store: Store, text: str) -> pl.DataFrame:
+def _frame(store: Store, text: str, table: str | None = None) -> pl.DataFrame:
+    """Rows of a query, in the types of `table`: a server has one size of numbers, and none of no rows."""
     frame = pl.from_arrow(store.read(text))
     assert isinstance(frame, pl.DataFrame)
-    return frame
+    return frame if table is None else frame.cast(dict(pl.from_arrow(SCHEMAS[table].empty_table()).schema))
 
 
 def _with_key(frame: pl.DataFrame, keys: pl.DataFrame, ends: list[str], *, prompt: bool = False) -> pl.DataFrame:

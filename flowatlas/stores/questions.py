@@ -1,8 +1,8 @@
-"""Questions of people to the embedded store, answered by a process of their own.
+"""Questions of people, answered by a process of their own.
 
-That process opens the database read-only, looks at the text and at the plan before it runs
-anything (`ladybug_guard`), and is killed when it takes too long or too much memory: a crash or a
-runaway query never reaches the process that asked.
+That process looks at the text and at the plan before it runs anything (the stores' guards), and is
+killed when it takes too long or too much memory: neither a crash nor a runaway query nor a huge
+answer reaches the process that asked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import psutil
@@ -28,10 +27,14 @@ _BASE_MB: Final = 256
 
 
 class Questions:
-    """Runs one question at a time in a process that lives until it is killed or `close` is called."""
+    """Runs one question at a time in a process that lives until it is killed or `close` is called.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    `module` is what the process runs (`python -m module STORE MEMORY_MB`), `store` what it opens.
+    """
+
+    def __init__(self, module: str, store: str) -> None:
+        self._module = module
+        self._store = store
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._memory_mb = 0
@@ -42,7 +45,10 @@ class Questions:
             process = self._started(limits.memory_mb)
             stop = _Watch(process, limits)
             try:
-                reply = _exchange(process, {"text": text, "parameters": dict(parameters), "rows": limits.rows})
+                reply = _exchange(
+                    process,
+                    {"text": text, "parameters": dict(parameters), "rows": limits.rows, "seconds": limits.seconds},
+                )
             finally:
                 reason = stop.finish()
             if reason or reply is None:
@@ -63,17 +69,14 @@ class Questions:
         if self._process is not None and (self._process.poll() is not None or memory_mb != self._memory_mb):
             self._kill()
         if self._process is None:
-            command = [
-                sys.executable,
-                "-m",
-                "flowatlas.stores.ladybug_worker",
-                str(self._path.resolve()),
-                str(memory_mb),
-            ]
+            command = [sys.executable, "-m", self._module, self._store, str(memory_mb)]
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
             self._memory_mb = memory_mb
+            # Its start does not count as the first question's time.
+            assert self._process.stdout is not None
+            self._process.stdout.readline()
         return self._process
 
     def _kill(self) -> None:
