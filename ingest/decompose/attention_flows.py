@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Int
 
 from flowatlas.vocabulary import Kind, Label, Type
-from ingest.architecture.decoder import ForwardLayer, LayerWeights
-from ingest.decompose.flow_tables import Context, effects, norms, ranks
+from ingest.architecture.decoder import ForwardLayer
+from ingest.decompose.effects import StaticLayer
+from ingest.decompose.flow_tables import Context, ranks
 from ingest.decompose.shape import label_of
 from ingest.decompose.vectors import ungroup
 
@@ -15,7 +16,7 @@ Array = np.ndarray
 
 
 def query_to_head(
-    context: Context, layer: int, captured: ForwardLayer, weights: LayerWeights, reads: tuple[int, Kind]
+    context: Context, layer: int, captured: ForwardLayer, static: StaticLayer, reads: tuple[int, Kind]
 ) -> None:
     """qkv -> Query -> Key -> Value -> Head -> concatenated heads, with the attention's numbers."""
     forward, ids = context.forward, context.numbering.ids
@@ -26,24 +27,24 @@ def query_to_head(
     by_head = {"from": np.tile(ids(layer, Kind.QKV), n_head), "to": query.reshape(-1)}
     query_norm = np.linalg.norm(captured.query, axis=-1).T.reshape(-1)
     context.flows.join(Type.SPLITS, Kind.QKV, Kind.QUERY, {**by_head, "score": query_norm})
-    _memory(context, layer, captured, weights, query, key, value, head)
+    _memory(context, layer, captured, static, query, key, value, head)
     if context.seen:
         _creations(context, reads, key, value)
-    projected = np.einsum("phd,hdm->hpm", captured.head, weights.w_o, optimize=True)
     columns = {
         "from": head.reshape(-1),
         "to": np.tile(ids(layer, Kind.CONCATENATED_HEADS), n_head),
-        "score": norms(projected).reshape(-1),
+        "score": static.norm_through(captured.head).T.reshape(-1),
     }
-    found = effects(context, projected, "attention", layer)
-    context.flows.join(Type.CONCATENATES, Kind.HEAD, Kind.CONCATENATED_HEADS, {**columns, **found})
+    for name, effects in context.attention_effects(layer):
+        columns[name] = (captured.head * effects).sum(-1).T.reshape(-1)
+    context.flows.join(Type.CONCATENATES, Kind.HEAD, Kind.CONCATENATED_HEADS, columns)
 
 
 def _memory(
     context: Context,
     layer: int,
     captured: ForwardLayer,
-    weights: LayerWeights,
+    static: StaticLayer,
     query: Int[Array, "H P"],
     key: Int[Array, "H T"],
     value: Int[Array, "H T"],
@@ -69,17 +70,15 @@ def _memory(
     }
     context.flows.join(Type.RECALLS, Kind.KEY, Kind.VALUE, recalls)
     held = ungroup(captured.value, context.shape.n_head)
-    norm = np.sqrt(
-        np.einsum("thd,hde,the->ht", held, weights.w_o @ weights.w_o.transpose(0, 2, 1), held, optimize=True).clip(0)
-    )
+    norm = static.norm_through(held).T
     sums = {
         "from": value[at_head, at_token],
         "to": head[at_head, at_position],
         **columns,
         "norm": (score * norm[:, None, :])[visible],
     }
-    for name, found in (("contribution", context.target), ("foil_contribution", context.foil)):
-        effect = np.einsum("thd,hde,pe->hpt", held, weights.w_o, found.attention[layer], optimize=True)
+    for name, effects in context.attention_effects(layer):
+        effect = np.matmul(effects.transpose(1, 0, 2), held.transpose(1, 2, 0))
         sums[name] = (score * effect)[visible]
     context.flows.join(Type.SUMS, Kind.VALUE, Kind.HEAD, sums)
 

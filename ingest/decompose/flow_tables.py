@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from flowatlas.vocabulary import Kind, Label, Type
 from ingest.architecture.decoder import Decoder, Forward
 from ingest.decompose.directions import Directions
+from ingest.decompose.effects import LayerEffects
 from ingest.decompose.shape import GraphShape, Numbering, label_of
 from ingest.neurons import TargetRanks
 
@@ -46,9 +47,15 @@ class Context:
     numbering: Numbering
     target: Directions
     foil: Directions
+    layer_effects: Sequence[LayerEffects]
     tokens: Int[Array, " P"]
     ranks: TargetRanks
     flows: Flows
+
+    def attention_effects(self, layer: int) -> tuple[tuple[str, Array], tuple[str, Array]]:
+        """Column names with the effects of W_O's rows on the logits of target and foil."""
+        effects = self.layer_effects[layer]
+        return ("contribution", effects.attention), ("foil_contribution", effects.attention_foil)
 
     @property
     def seen(self) -> bool:

@@ -7,6 +7,8 @@ and the foil (`ingest.decompose.directions`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -14,6 +16,7 @@ from flowatlas.vocabulary import Kind, Label, Type
 from ingest.architecture.decoder import Decoder, Forward, ForwardLayer, LayerWeights
 from ingest.decompose.attention_flows import query_to_head
 from ingest.decompose.directions import Directions
+from ingest.decompose.effects import LayerEffects, static_layer
 from ingest.decompose.flow_tables import Columns, Context, Flows, adds, edge, norms
 from ingest.decompose.neuron_flows import attention_output_neurons, mlp_neurons
 from ingest.decompose.shape import GraphShape, Numbering, label_of
@@ -31,9 +34,10 @@ def flows(
     target_tokens: Int[Array, " P"],
     target: Directions,
     foil: Directions,
+    effects: Sequence[LayerEffects],
 ) -> Flows:
     """All relationships of a pass, between local indices of its vectors and ids of its model's neurons."""
-    context = Context(decoder, forward, shape, numbering, target, foil, target_tokens, target_ranks, Flows())
+    context = Context(decoder, forward, shape, numbering, target, foil, effects, target_tokens, target_ranks, Flows())
     neurons = target_ranks.index
     _tokens(context)
     _embeddings(context)
@@ -64,7 +68,8 @@ def _attention_block(
     if shape.has(Kind.ATTENTION_NORM):
         edge(context, Type.NORMALIZES, residual[:2], reads, captured.attention_norm)
     edge(context, Type.PROJECTS, reads, (layer, Kind.QKV), _own_qkv(context.forward, captured))
-    query_to_head(context, layer, captured, weights, reads)
+    static = static_layer(context.decoder, layer)
+    query_to_head(context, layer, captured, static, reads)
     edge(
         context,
         Type.PROJECTS,
@@ -72,7 +77,7 @@ def _attention_block(
         (layer, Kind.ATTENTION_OUTPUT),
         _without(captured.attention_output, weights.b_o),
     )
-    rows = attention_output_neurons(captured, weights, context.target.attention[layer])
+    rows = attention_output_neurons(captured, static, context.layer_effects[layer])
     _neurons(
         context,
         rows,
@@ -127,7 +132,9 @@ def _mlp_block(
     elif shape.mlp_reads is not Kind.ATTENTION_NORM:
         reads = residual[:2]
     edge(context, Type.PROJECTS, reads, (layer, Kind.MLP_OUTPUT), _without(captured.mlp_output, weights.mlp_bias))
-    rows = mlp_neurons(captured, weights, context.target.mlp[layer])
+    rows = mlp_neurons(
+        captured, weights, static_layer(context.decoder, layer), context.layer_effects[layer], context.target.mlp[layer]
+    )
     _neurons(context, rows, ids(*reads), ids(layer, Kind.MLP_OUTPUT), neurons.mlp(layer))
     if weights.mlp_bias is not None:
         adds(context, (layer, Kind.MLP_BIAS), (layer, Kind.MLP_OUTPUT), weights.mlp_bias, "mlp", layer)

@@ -15,12 +15,12 @@ from jaxtyping import Float
 
 from ingest.architecture.decoder import Decoder, Forward
 from ingest.decompose.directions import Directions, directions
+from ingest.decompose.effects import batch_effects
 from ingest.decompose.flows import flows
 from ingest.decompose.shape import GraphShape
-from ingest.decompose.vectors import VectorGroup, vectors
+from ingest.decompose.vectors import vectors
 from ingest.graph import PromptGraph, batch_tables, keep_neurons
 from ingest.lens.lens import LogitLens
-from ingest.lens.projection import Projection
 from ingest.neurons import TargetRanks
 from ingest.pipeline.prepare import Choices, Prepared
 from ingest.project import Asked, project_batch
@@ -87,10 +87,18 @@ def graph_tables(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, 
         workshop.ranks.prepare(np.concatenate([a.target for a in asked]))
     graphs = []
     with workshop.seconds.of("decompose"):
-        for index, prompt in enumerate(prepared):
-            graphs.append(
-                _graph(workshop, prompt, forwards[index], shape, groups[index], projections[index], asked[index])
-            )
+        target = [directions(workshop.decoder, f, a.target) for f, a in zip(forwards, asked, strict=True)]
+        foil = [directions(workshop.decoder, f, a.foil) for f, a in zip(forwards, asked, strict=True)]
+        effects = batch_effects(workshop.decoder, target, foil)
+        for number, prompt in enumerate(prepared):
+            forward, wanted = forwards[number], asked[number]
+            found = flows(
+                workshop.decoder, forward, shape, numberings[number], workshop.ranks, wanted.target,
+                target[number], foil[number], effects[number],
+            )  # fmt: skip
+            keep_neurons(found, workshop.choices.keep)
+            row = _prompt_row(workshop, prompt, forward, wanted, target[number], foil[number])
+            graphs.append(PromptGraph(row, forward, groups[number], projections[number], found))
     with workshop.seconds.of("tables"):
         return batch_tables(graphs, workshop.model.tokenizer.labels)
 
@@ -104,24 +112,6 @@ def _asked(prompt: Prepared, forward: Forward) -> Asked:
     target[at_end] = prompt.target_id if prompt.target_id >= 0 else forward.logits[at_end].argmax(-1)
     foil[at_end] = prompt.foil_id
     return Asked(target, foil)
-
-
-def _graph(
-    workshop: Workshop,
-    prompt: Prepared,
-    forward: Forward,
-    shape: GraphShape,
-    groups: Sequence[VectorGroup],
-    projections: Sequence[Projection],
-    asked: Asked,
-) -> PromptGraph:
-    numbering = shape.number(len(forward.positions), len(forward.token_ids))
-    target = directions(workshop.decoder, forward, asked.target)
-    foil = directions(workshop.decoder, forward, asked.foil)
-    found = flows(workshop.decoder, forward, shape, numbering, workshop.ranks, asked.target, target, foil)
-    keep_neurons(found, workshop.choices.keep)
-    row = _prompt_row(workshop, prompt, forward, asked, target, foil)
-    return PromptGraph(row, forward, groups, projections, found)
 
 
 def _prompt_row(
