@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from flowatlas.cli.main import create_app
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "numba", "dash", "plotly", "ladybug", "neo4j")
@@ -28,7 +31,15 @@ def run_cli(*arguments):
     return f"import sys; sys.argv = ['flowatlas', *{arguments!r}]; from flowatlas.cli.main import run; run()"
 
 
-@pytest.mark.parametrize("command", ["ingest", "query", "cypher", "graph", "dashboard", "store", "demo"])
+def commands():
+    return sorted(typer.main.get_command(create_app()).commands)
+
+
+def test_the_commands_of_the_design_are_there():
+    assert {"ingest", "query", "cypher", "graph", "dashboard", "store", "demo"} <= set(commands())
+
+
+@pytest.mark.parametrize("command", commands())
 def test_help_loads_nothing_heavy(command):
     assert loaded_by(run_cli(command, "--help")) == set()
 
