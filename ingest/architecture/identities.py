@@ -145,8 +145,10 @@ def met_error(done: Pass, layer: int, name: str, rows: Array, factors: list[floa
         nearest = np.min([np.abs(met[0] - factor * own[0]) for factor in factors], axis=0)
         return float(nearest.max()) / (float(np.abs(met[0]).max()) or 1.0)
     common = float((met[0] * own[0]).sum() / max(float((own[0] * own[0]).sum()), 1e-30))
-    lengths = relative_error(np.linalg.norm(met, axis=-1), np.linalg.norm(own, axis=-1) * abs(common))
-    return max(relative_error(met[0], own[0] * common), lengths) if common > 0.0 else float("inf")
+    if common <= 0.0:
+        common = 1.0
+    lengths = relative_error(np.linalg.norm(met, axis=-1), np.linalg.norm(own, axis=-1) * common)
+    return max(relative_error(met[0], own[0] * common), lengths)
 
 
 def norm_errors(parts: Parts) -> Iterator[tuple[int | None, float]]:

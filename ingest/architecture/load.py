@@ -170,6 +170,8 @@ def read_model(folder: Path, config: Any, way: str) -> Any:
             trust_remote_code=False,
             dtype=torch.float32,
             attn_implementation=INTERFACE if way == "interface" else way,
+            # Tensors of another shape are reported with the missing ones, and refused below.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except KeyError as error:
@@ -184,7 +186,7 @@ def read_model(folder: Path, config: Any, way: str) -> Any:
             next_step="Check the folder, or download it again.",
         ) from error
     missing = sorted(loading["missing_keys"])
-    misshapen = sorted(str(key) for key in loading["mismatched_keys"])
+    misshapen = sorted(str(key[0]) for key in loading["mismatched_keys"])
     if missing or misshapen:
         raise ModelError(
             f"{len(missing) + len(misshapen)} of the model's tensors are missing from '{folder}' or have "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from flowatlas.errors import ModelError
 from ingest.architecture.contract import check
 from ingest.architecture.decoder import Decoder, LayerWeights

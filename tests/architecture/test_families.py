@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
+
 from ingest.architecture.decoder import Decoder, Forward, ForwardLayer
 from ingest.architecture.load import LoadedModel, load_model
 from support.models import SHAPES, random_model
-from transformers import AutoModelForCausalLM
 
 Array = np.ndarray
 PROMPTS = [[5, 6, 7, 8, 9, 250], [17, 2], [3, 299, 3, 3, 77, 21, 40, 8, 120, 121, 9]]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from flowatlas.errors import ModelError
 from ingest.architecture.decoder import Decoder, Forward, ForwardLayer, LayerWeights, Norm
 from ingest.architecture.description import resolve
