@@ -157,7 +157,7 @@ class Query:
                 return match["text"] if values[match["given"]] is not None else ""
             which = match["which"]
             chosen = selections.get(which, Selection()) if which else self.selection(given)
-            conditions, more = chosen.conditions(match["of"], prefix=f"{which}_" if which else "")
+            conditions, more = chosen.conditions(match["of"], prefix=f"{which}_" if which else "only_")
             parameters.update(more)
             return conditions
 

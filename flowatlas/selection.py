@@ -57,8 +57,11 @@ class Selection:
         shown = {n: str(v).lower() if isinstance(v, bool) else v for n, v in self.given.items()}
         return ",".join(f"{name}={value}" for name, value in shown.items()) or "all"
 
-    def conditions(self, variable: str, *, prefix: str = "") -> tuple[str, dict[str, Parameter]]:
-        """Cypher that goes on after a condition on the Prompt `variable`, and its parameters."""
+    def conditions(self, variable: str, *, prefix: str = "only_") -> tuple[str, dict[str, Parameter]]:
+        """Cypher that goes on after a condition on the Prompt `variable`, and its parameters.
+
+        Parameters get a prefix: some names of fields are words of Cypher.
+        """
         texts = {
             "text": f"{variable}.text CONTAINS $",
             **{name: f"{variable}.`{name}` = $" for name in FIELDS if name != "text"},

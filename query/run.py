@@ -51,7 +51,7 @@ def run(store: Store, name: str, /, **given: object) -> Result:
     values = query.values(given)
     notes = _checked_prompts(store, query, values)
     if query.selects:
-        notes += _checked_selection(store, query.selection(given), several=name in _ANY_MODEL or name == "prompts")
+        notes += _checked_selection(store, query.selection(given), several=name in _ANY_MODEL)
     notes += [n for p in query.parameters if p.type == "selection" for n in _checked_group(store, p.name, values[p.name])]
     _checked_pair(store, values.get("pair"))
     resolved = query.resolve(store.dialect, given)
@@ -70,10 +70,11 @@ def _ordered(name: str, table: pa.Table) -> pa.Table:
 
 
 def _in_columns(table: pa.Table, query: Query) -> pa.Table:
+    """Columns in the order of the header: what identifies the row first."""
     names = [column.name for column in query.columns]
-    if table.column_names != names:
+    if sorted(table.column_names) != sorted(names):
         raise QueryError(f"The query '{query.name}' gave the columns {table.column_names}, not those of its header: {names}.")
-    return table
+    return table.select(names)
 
 
 def _why_empty(query: Query, values: Mapping[str, Value]) -> str:

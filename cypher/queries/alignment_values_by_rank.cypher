@@ -16,7 +16,7 @@
 MATCH (p:Prompt) WHERE p.complete /* selection of p */
 MATCH (v:Value)-[r:SUMS]->(h:Head)
 WHERE h.prompt = p.id AND h.position = p.n_tokens - 1 AND r.rank <= $values /* if layer: AND h.layer = $layer */
-WITH h.layer AS layer, r.rank AS rank, v.top_ids /* if k: [..$k] */ AS one, h.top_ids /* if k: [..$k] */ AS other
+WITH h.layer AS layer, r.rank AS rank, v.top_ids/* if k: [..$k] */ AS one, h.top_ids/* if k: [..$k] */ AS other
 UNWIND one AS id
 WITH layer, rank, count(id) AS ids, count(CASE WHEN id IN other THEN 1 END) AS shared
 RETURN layer, rank, 1.0 * shared / ids AS overlap, ids /* if k: / $k * 50 */ / 50 AS pairs

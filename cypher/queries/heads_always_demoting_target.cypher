@@ -1,5 +1,5 @@
 // heads_always_demoting_target
-// Heads that have the target among the very last tokens of their projection in nearly every prompt.
+// Heads by the share of prompts in which the target is among their very last tokens; those that always do come first.
 //
 // The negative name mover heads of section 5.1: the head gives the target its lowest possible ranks. By chance a head
 // would do so in a share `bottom` of the prompts; `p_value` is the exact binomial probability of at least as many.
@@ -8,20 +8,20 @@
 // topic: heads
 // parameters:
 //   bottom: float = 0.05, 0..0.5 - the last part of the vocabulary that counts
-//   share: float = 0.8, 0..1 - least share of prompts
-//   limit: int = 50, 1.. - rows
+//   share: float = 0, 0..1 - least share of prompts (1: always)
+//   limit: int = 20, 1.. - rows
 // columns:
 //   layer - layer of the head
 //   head - the head
 //   share - share of the prompts in which it demotes the target
-//   prompts - prompts looked at
-//   mean_prob - mean probability of the target in its projection
-//   mean_rank - mean rank of the target
-//   mean_contribution - mean direct effect on the target's logit
-//   foil_share - the same share for the foil, over the prompts that have one
 //   control_share - the share expected by chance
+//   foil_share - the same share for the foil, over the prompts that have one
+//   p_value - how likely at least so many are by chance (added after the query)
+//   mean_rank - mean rank of the target
+//   mean_prob - mean probability of the target in its projection
+//   mean_contribution - mean direct effect on the target's logit
+//   prompts - prompts looked at
 //   demoted - prompts in which it demotes the target
-//   p_value - how likely so many are by chance (added after the query)
 MATCH (p:Prompt) WHERE p.complete /* selection of p */
 MATCH (m:Model) WHERE m.id = p.model
 WITH p.id AS prompt, p.n_tokens - 1 AS last, m.vocab_size * (1.0 - $bottom) AS floor

@@ -1,5 +1,5 @@
 // heads_always_promoting_target
-// Heads that have the target among their top tokens in nearly every prompt.
+// Heads by the share of prompts in which they have the target among their top tokens; those that always do come first.
 //
 // A head promotes a token when the token is among the first of its output's projection (section 5.1: the name mover
 // heads are those that project the name among their most probable tokens). Two controls say whether the head knows the
@@ -10,21 +10,21 @@
 // topic: heads
 // parameters:
 //   rank: int = 10, 1..50 - among how many top tokens
-//   share: float = 0.8, 0..1 - least share of prompts
+//   share: float = 0, 0..1 - least share of prompts (1: always)
 //   seed: int = 1, 0..10000 - chooses the other prompts of the control
-//   limit: int = 50, 1.. - rows
+//   limit: int = 20, 1.. - rows
 // columns:
 //   layer - layer of the head
 //   head - the head
 //   share - share of the prompts in which it promotes the target
-//   prompts - prompts looked at
+//   control_share - the same share for a random other prompt's target
+//   foil_share - the same share for the foil, over the prompts that have one
+//   p_value - how likely it is by chance to promote the target so much more often than the control (added after the query)
 //   mean_prob - mean probability of the target in its projection
 //   mean_contribution - mean direct effect on the target's logit
-//   foil_share - the same share for the foil, over the prompts that have one
-//   control_share - the same share for a random other prompt's target
+//   prompts - prompts looked at
 //   only_target - prompts in which it promotes the target and not the control's
 //   only_control - prompts in which it promotes the control's and not the target
-//   p_value - how likely so many are by chance (added after the query)
 MATCH (p:Prompt) WHERE p.complete /* selection of p */
 OPTIONAL MATCH (q:Prompt) WHERE q.complete AND q.model = p.model AND q.target_id <> p.target_id /* selection of q */
 WITH p.id AS prompt, p.n_tokens - 1 AS last,
