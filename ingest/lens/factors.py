@@ -77,7 +77,7 @@ class Factors:
             return None
         try:
             matrix: Array = np.load(file, mmap_mode="r")
-        except (OSError, ValueError):  # half-written by a machine that stopped: it is made again
+        except (OSError, ValueError, EOFError):  # damaged by a machine that stopped: it is made again
             return None
         if matrix.dtype != np.float32 or matrix.shape[1] != self._unembedding.vocabulary:
             return None
@@ -98,6 +98,9 @@ class Factors:
             self._disk_left -= matrix.nbytes
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f".{name}.{os.getpid()}.npy"
-        np.save(temporary, matrix)
+        with temporary.open("wb") as file:
+            np.save(file, matrix)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(self._folder / f"{name}.npy")
         return matrix

@@ -68,7 +68,7 @@ class Unembedding:
                 self.constant = logit_scale * final_norm.bias.astype(np.float64)
         self._check()
         self.direct = self._direct()
-        self._length = float(np.sqrt((self.vectors.astype(np.float32) ** 2).sum(1).max()))
+        self._length = float(np.sqrt(np.einsum("vd,vd->v", self.vectors, self.vectors, dtype=np.float64).max()))
 
     def _check(self) -> None:
         if self.bias.shape != (self.vocabulary,) or self.weight.shape != (self.d_model,):
