@@ -1,7 +1,7 @@
-"""Writes docs/schema.md from flowatlas.vocabulary.
+"""Writes the pages that the program itself knows: schema.md, commands.md and queries.md.
 
-    python docs/generate.py            write the page
-    python docs/generate.py --check    leave with 1 when the page is not what would be written
+    python docs/generate.py            write them
+    python docs/generate.py --check    leave with 1 when one is not what would be written
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+import reference
 
 from flowatlas.vocabulary import (
     NODE_TABLES,
@@ -24,7 +26,7 @@ from flowatlas.vocabulary import (
     Type,
 )
 
-PAGE: Final = Path(__file__).with_name("schema.md")
+FOLDER: Final = Path(__file__).parent
 
 LABELS: Final = {
     Label.MODEL: "A model, named by the fingerprint of its weights, config and tokenizer.",
@@ -97,8 +99,8 @@ level: `ADDS` of embeddings and biases + `CONCATENATES` + `WRITES` of the MLP + 
 """
 
 
-def page() -> str:
-    """The whole page."""
+def schema_page() -> str:
+    """Every node, relationship and property."""
     parts = [HEAD, "## Nodes\n"]
     parts += [_node(table) for table in NODE_TABLES]
     parts += ["### Kinds of vectors\n", _table(("kind", "what it is"), ((f"`{kind}`", KINDS[kind]) for kind in Kind))]
@@ -129,15 +131,29 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def pages() -> dict[str, str]:
+    """The pages by their file names."""
+    return {
+        "schema.md": schema_page(),
+        "commands.md": reference.commands_page(),
+        "queries.md": reference.queries_page(),
+    }
+
+
 def main() -> int:
-    """Write the page, or check it."""
+    """Write the pages, or check them."""
     if "--check" not in sys.argv:
-        PAGE.write_text(page(), "utf-8")
+        for name, text in pages().items():
+            (FOLDER / name).write_text(text, "utf-8")
         return 0
-    if PAGE.exists() and PAGE.read_text("utf-8") == page():
-        return 0
-    print(f"{PAGE} is not what flowatlas.vocabulary says. Run: python docs/generate.py", file=sys.stderr)
-    return 1
+    stale = [name for name, text in pages().items() if not _holds(FOLDER / name, text)]
+    for name in stale:
+        print(f"docs/{name} is not what the program says. Run: python docs/generate.py", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def _holds(page: Path, text: str) -> bool:
+    return page.exists() and page.read_text("utf-8") == text
 
 
 if __name__ == "__main__":
