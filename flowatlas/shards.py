@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
@@ -121,7 +122,7 @@ def write_shard(directory: Path, kind: Literal["model", "prompts"], tables: Mapp
     target = directory / name
     if target.exists():
         return Shard(target)
-    temporary = directory / f"{_TEMPORARY}{uuid.uuid4().hex}"
+    temporary = directory / f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
     temporary.mkdir(parents=True)
     try:
         files = _write_tables(temporary, tables)
@@ -150,11 +151,17 @@ def shards(directory: Path) -> Iterator[Shard]:
 
 
 def remove_unfinished(directory: Path) -> int:
-    """Remove what killed writers left behind; how many folders there were."""
-    left = list(directory.glob(f"{_TEMPORARY}*")) if directory.is_dir() else []
+    """Remove what killed writers left behind (not what living ones are writing); how many folders there were."""
+    left = [path for path in directory.glob(f"{_TEMPORARY}*") if not _alive(path)] if directory.is_dir() else []
     for path in left:
         shutil.rmtree(path, ignore_errors=True)
     return len(left)
+
+
+def _alive(temporary: Path) -> bool:
+    """Whether the process that writes `temporary` still runs."""
+    owner = temporary.name.removeprefix(_TEMPORARY).split("-")[0]
+    return owner.isdigit() and int(owner) != os.getpid() and psutil.pid_exists(int(owner))
 
 
 def renumber(tables: Mapping[str, pa.Table], ids: Mapping[int, int]) -> dict[str, pa.Table]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +18,17 @@ import typer
 from rich import progress as rich_progress
 from rich.markup import escape
 
-from flowatlas.cli.console import human_bytes, people
+from flowatlas.cli.console import human_bytes, human_seconds, people
+from flowatlas.errors import UsageError
 from flowatlas.settings import settings
 
 if TYPE_CHECKING:
-    from ingest.pipeline.run import Progress, Report
+    from ingest.pipeline.plan import Plan
+    from ingest.pipeline.report import Progress, Report
     from ingest.prompts import Format
 
 NOTES_SHOWN = 5
+ASK_ABOVE_BYTES = 5_000_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -61,6 +65,7 @@ def ingest(
     ] = False,
     positions: Annotated[str, typer.Option(help="Query positions: last, all, or a list such as 0,3,-1.")] = "last",
     keep: Annotated[str, typer.Option(help="Neuron relationships to store: full, top:K or mass:P.")] = "full",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start however large it becomes.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first prompt that fails.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report of the run to this JSON file.")] = None,
 ) -> None:
@@ -77,6 +82,7 @@ def ingest(
     from flowatlas.stores import open_store, shards_path
     from ingest.architecture.load import load_model
     from ingest.pipeline.correct import Selection
+    from ingest.pipeline.plan import plan
     from ingest.pipeline.prepare import Choices
     from ingest.pipeline.run import Job
     from ingest.pipeline.run import ingest as run_ingest
@@ -84,10 +90,15 @@ def ingest(
     choices = Choices(positions, keep)
     loaded = load_model(model or settings().model)
     uri = store or settings().store
-    with stopping() as stop, open_store(uri, mode="write") as opened, progress_bar() as tell:
+    folder = shards or settings().shards or shards_path(uri)
+    with stopping() as stop, open_store(uri, mode="write") as opened:
+        expected = None
+        if prompts != "-" and not only_correct:
+            planned = plan(read_prompts(prompts, options), loaded, choices, opened.prompt_keys())
+            expected = announce(planned, folder, yes=yes)
         job = Job(
             store=opened,
-            shards=shards or settings().shards or shards_path(uri),
+            shards=folder,
             choices=choices,
             strict=strict,
             threads=os.cpu_count() or 1,
@@ -95,12 +106,35 @@ def ingest(
             stop=stop,
             selection=Selection(sample, seed, limit) if only_correct else None,
         )
-        done = run_ingest(inputs, loaded, job, tell)
+        with progress_bar(expected) as tell:
+            done = run_ingest(inputs, loaded, job, tell)
     summarize(done)
     if report is not None:
         report.write_text(json.dumps(asdict(done), indent=1) + "\n", "utf-8")
     if done.interrupted:
         raise typer.Exit(130)
+
+
+def announce(planned: Plan, folder: Path, *, yes: bool) -> int:
+    """Say what is about to be stored and ask when it is large; how many prompts there will be.
+
+    Raises StoreError when the disk is too small, UsageError when nobody is there to be asked.
+    """
+    from ingest.pipeline.plan import check_space
+
+    check_space(planned, folder)
+    size = (
+        f"{planned.prompts:,} new prompts: about {planned.size.states:,} states, {planned.size.relationships:,} "
+        f"relationships, {human_bytes(planned.size.bytes)} on disk, {human_seconds(planned.seconds)}"
+    )
+    people.print(size)
+    if planned.size.bytes > ASK_ABOVE_BYTES and not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "That is a lot.", next_step="Say --yes, take fewer prompts (--limit), or keep less (--keep)."
+            )
+        typer.confirm("Go on?", abort=True, err=True)
+    return planned.prompts
 
 
 @contextmanager
@@ -123,7 +157,7 @@ def stopping() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar(expected: int | None) -> Iterator[Progress]:
     """A bar with the prompts done, their rate and the bytes written."""
     columns = (
         rich_progress.SpinnerColumn(),
@@ -134,14 +168,13 @@ def progress_bar() -> Iterator[Progress]:
         rich_progress.TimeRemainingColumn(),
     )
     with rich_progress.Progress(*columns, console=people, transient=True) as bar:
-        task = bar.add_task("ingest", total=None, rate="")
+        task = bar.add_task("ingest", total=expected, rate="")
         started = time.monotonic()
 
         def tell(report: Report) -> None:
-            done = report.prompts + report.already_there + len(report.refused)
-            rate = report.prompts / max(time.monotonic() - started, 1e-9)
+            rate = report.computed / max(time.monotonic() - started, 1e-9)
             text = f"{rate:.1f} prompts/s, {human_bytes(report.bytes)}"
-            bar.update(task, completed=done, total=report.expected, rate=text)
+            bar.update(task, completed=report.computed, rate=text)
 
         yield tell
 

@@ -22,6 +22,7 @@ from ingest.decompose.vectors import vectors
 from ingest.graph import PromptGraph, batch_tables, keep_neurons
 from ingest.lens.lens import LogitLens
 from ingest.neurons import TargetRanks
+from ingest.pipeline.estimate import model_shape
 from ingest.pipeline.prepare import Choices, Prepared
 from ingest.project import Asked, project_batch
 
@@ -61,8 +62,7 @@ class Workshop:
     @cached_property
     def shape(self) -> GraphShape:
         """The shape of this model's graphs."""
-        probe = self.model.capture([[0]])[0]
-        return GraphShape.of(self.decoder, position_embedding=probe.position_embedding is not None)
+        return model_shape(self.model)
 
     @property
     def decoder(self) -> Decoder:

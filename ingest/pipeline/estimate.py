@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flowatlas.vocabulary import Kind
 from ingest.architecture.decoder import Decoder
 from ingest.decompose.shape import GraphShape
+
+if TYPE_CHECKING:
+    from ingest.architecture.load import LoadedModel
 
 BYTES_PER_STATE = 330
 """Measured on shards and the embedded store together, about."""
@@ -27,6 +31,12 @@ class Size:
     def bytes(self) -> int:
         """About how many bytes on disk."""
         return self.states * BYTES_PER_STATE + self.relationships * BYTES_PER_RELATIONSHIP
+
+
+def model_shape(model: LoadedModel) -> GraphShape:
+    """The shape of a model's graphs, from a pass over one token."""
+    probe = model.capture([[0]])[0]
+    return GraphShape.of(model.decoder, position_embedding=probe.position_embedding is not None)
 
 
 def graph_size(

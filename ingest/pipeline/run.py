@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from flowatlas.errors import InputError
+from flowatlas.errors import InputError, ModelError
 from flowatlas.settings import settings
 from flowatlas.shards import Shard, remove_unfinished, renumber, shards, write_shard
 from flowatlas.stores.base import Store
@@ -22,6 +22,8 @@ from ingest.pipeline.batch import Seconds, Workshop, graph_tables
 from ingest.pipeline.correct import Selection, answered_right
 from ingest.pipeline.estimate import graph_size
 from ingest.pipeline.prepare import Choices, Prepared, Refused, prepare
+from ingest.pipeline.report import Progress, Report
+from ingest.pipeline.writer import StoreWriter
 
 if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
@@ -35,31 +37,6 @@ SHARD_RELATIONSHIPS = 15_000_000
 BATCH_PROMPTS = 64
 BATCH_STATES = 300_000
 """Prompts, and vectors about, that go through the model and the lens together."""
-
-
-@dataclass
-class Report:
-    """What an ingest did."""
-
-    model: str
-    store: str
-    prompts: int = 0
-    already_there: int = 0
-    states: int = 0
-    relationships: int = 0
-    refused: list[Refused] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    total_seconds: float = 0.0
-    bytes: int = 0
-    expected: int | None = None
-    interrupted: bool = False
-
-
-class Progress(Protocol):
-    """Told how far the ingest is."""
-
-    def __call__(self, report: Report) -> None: ...
 
 
 def _silent(_: Report) -> None:
@@ -89,7 +66,7 @@ def ingest(
     the first broken or refused prompt where `job.strict`, and when no prompt at all was usable.
     """
     started = time.perf_counter()
-    tell = progress or _silent
+    tell: Progress = progress or _silent
     report = Report(model.decoder.name, job.store.uri)
     job.shards.mkdir(parents=True, exist_ok=True)
     remove_unfinished(job.shards)
@@ -100,17 +77,19 @@ def ingest(
     prepared = _usable(inputs, model, job, report)
     if job.selection is not None:
         prepared = answered_right(prepared, workshop, job.selection)
-    for window in _windows(prepared, workshop):
-        new = _without_known(window, have, report)
-        fresh = _load_finished(new, on_disk, job, report)
-        shard = _computed(workshop, fresh, job)
-        if shard is not None:
-            _store(shard, job, workshop.seconds, report)
-        have.update(p.key for p in new)
-        tell(report)
-        if job.stop():
-            report.interrupted = True
-            break
+    with StoreWriter(job.store, workshop.seconds, report.add) as writer:
+        for window in _windows(prepared, workshop):
+            new = _without_known(window, have, report)
+            fresh = _load_finished(new, on_disk, writer, report)
+            tell(report)
+            shard = _computed(workshop, fresh, job, report, tell)
+            if shard is not None:
+                writer.write(shard)
+            have.update(p.key for p in new)
+            if job.stop():
+                report.interrupted = True
+                break
+    tell(report)
     report.seconds = workshop.seconds.stages
     report.total_seconds = time.perf_counter() - started
     _refuse_nothing(report)
@@ -186,29 +165,48 @@ def _without_known(window: list[Prepared], have: set[str], report: Report) -> li
     return list(new.values())
 
 
-def _load_finished(new: list[Prepared], on_disk: dict[str, Shard], job: Job, report: Report) -> list[Prepared]:
+def _load_finished(
+    new: list[Prepared], on_disk: dict[str, Shard], writer: StoreWriter, report: Report
+) -> list[Prepared]:
     """Load prompts whose shard an earlier run finished; what is left must be computed."""
-    for path in sorted({on_disk[p.key].path for p in new if p.key in on_disk}):
-        wanted = frozenset(p.key for p in new)
-        written = job.store.write(Shard(path), only=wanted)
-        report.prompts += written.prompts
-        report.states += written.states
-        report.relationships += written.relationships
+    finished = [p for p in new if p.key in on_disk]
+    for path in sorted({on_disk[p.key].path for p in finished}):
+        writer.write(Shard(path), only=frozenset(p.key for p in finished))
+    report.computed += len(finished)
     return [p for p in new if p.key not in on_disk]
 
 
-def _computed(workshop: Workshop, prepared: list[Prepared], job: Job) -> Shard | None:
+def _computed(workshop: Workshop, prepared: list[Prepared], job: Job, report: Report, tell: Progress) -> Shard | None:
     """The shard of the prompts in `prepared`, computed batch by batch; those done so far when asked to stop."""
     parts: list[dict[str, pa.Table]] = []
     for batch in _batches(workshop, prepared):
-        tables = graph_tables(workshop, [prepared[number] for number in batch])
-        parts.append(renumber(tables, dict(enumerate(batch))))
+        for numbers, tables in _tables(workshop, prepared, batch, job, report):
+            parts.append(renumber(tables, dict(enumerate(numbers))))
+            report.computed += len(numbers)
+        tell(report)
         if job.stop():
             break
     if not parts:
         return None
     with workshop.seconds.of("shards"):
         return write_shard(job.shards, "prompts", _joined(parts))
+
+
+def _tables(
+    workshop: Workshop, prepared: list[Prepared], batch: list[int], job: Job, report: Report
+) -> Iterator[tuple[list[int], dict[str, pa.Table]]]:
+    """Tables of a batch; when it fails, of each of its prompts alone, those that fail going to the report."""
+    try:
+        yield batch, graph_tables(workshop, [prepared[number] for number in batch])
+    except ModelError as error:
+        if job.strict:
+            raise
+        if len(batch) == 1:
+            source = prepared[batch[0]].source
+            report.refused.append(Refused(source.where, source.text, error.problem.rstrip(".")))
+            return
+        for number in batch:
+            yield from _tables(workshop, prepared, [number], job, report)
 
 
 def _batches(workshop: Workshop, prepared: list[Prepared]) -> Iterator[list[int]]:
@@ -230,15 +228,6 @@ def _joined(parts: list[dict[str, pa.Table]]) -> dict[str, pa.Table]:
     tables["Prompt"] = tables["Prompt"].sort_by("id")
     numbers = tables["Prompt"]["id"].to_pylist()
     return renumber(tables, {number: dense for dense, number in enumerate(numbers)})
-
-
-def _store(shard: Shard, job: Job, seconds: Seconds, report: Report) -> None:
-    with seconds.of("store"):
-        written = job.store.write(shard)
-    report.prompts += written.prompts
-    report.states += written.states
-    report.relationships += written.relationships
-    report.bytes += sum(file.bytes for file in shard.manifest.tables.values())
 
 
 def _refuse_nothing(report: Report) -> None:
