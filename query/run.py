@@ -58,7 +58,7 @@ def run(store: Store, name: str, /, **given: object) -> Result:
     table = with_p_value(name, _ordered(name, store.read(resolved.text, resolved.parameters)))
     table = _in_columns(table, query)
     if table.num_rows == 0:
-        notes += [_why_empty(query, values)]
+        notes += [_why_empty(values)]
     elif "limit" in values and table.num_rows == values["limit"]:
         notes += [f"The first {table.num_rows} rows; more with -p limit=..."]
     return Result(query, resolved, table, tuple(dict.fromkeys(notes)))
@@ -77,7 +77,7 @@ def _in_columns(table: pa.Table, query: Query) -> pa.Table:
     return table.select(names)
 
 
-def _why_empty(query: Query, values: Mapping[str, Value]) -> str:
+def _why_empty(values: Mapping[str, Value]) -> str:
     """What to try when there are no rows."""
     limits = [name for name in ("share", "rank", "minimum", "bottom", "token", "token_id") if name in values]
     hint = f" (with {', '.join(f'{name}={values[name]}' for name in limits)})" if limits else ""

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 import sys
 import uuid
 from collections.abc import Sequence
@@ -46,14 +45,18 @@ def chosen_format(given: Format | None, out: Path | None) -> Format:
     if suffix == "txt":
         return Format.TABLE
     raise UsageError(
-        f"The name of {out} does not tell its format.", known="Known: .csv, .json, .parquet, .txt.", next_step="Give --format."
+        f"The name of {out} does not tell its format.",
+        known="Known: .csv, .json, .parquet, .txt.",
+        next_step="Give --format.",
     )
 
 
 def write(table: pa.Table, format_: Format, out: Path | None) -> None:
     """Write rows to stdout, or to a file that exists whole or not at all. Raises UsageError, FlowatlasError."""
     if out is None and format_ is Format.PARQUET and sys.stdout.isatty():
-        raise UsageError("Parquet is not for a terminal.", next_step="Give --out FILE.parquet, or send stdout to a file.")
+        raise UsageError(
+            "Parquet is not for a terminal.", next_step="Give --out FILE.parquet, or send stdout to a file."
+        )
     data = encoded(table, format_)
     if out is not None:
         write_file(out, data)
@@ -69,7 +72,7 @@ def write_file(out: Path, data: bytes) -> None:
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.write_bytes(data)
-        os.replace(temporary, out)
+        temporary.replace(out)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise FlowatlasError(f"{out} cannot be written: {error.strerror or error}.") from error
@@ -130,7 +133,9 @@ def _csv(names: Sequence[str], rows: list[dict[str, Any]]) -> str:
     writer.writerow(names)
     for row in rows:
         values = (row[name] for name in names)
-        writer.writerow([json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else _csv_cell(v) for v in values])
+        writer.writerow(
+            [json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else _csv_cell(v) for v in values]
+        )
     return text.getvalue()
 
 
@@ -151,7 +156,8 @@ def as_table(names: Sequence[str], rows: list[dict[str, Any]], width: int = WIDT
     lines = ["  ".join(_padded(name, w, number[name]) for name, w in widths.items()).rstrip()]
     lines.append("  ".join("-" * w for w in widths.values()))
     lines += [
-        "  ".join(_padded(cells[name][i], w, number[name]) for name, w in widths.items()).rstrip() for i in range(len(rows))
+        "  ".join(_padded(cells[name][i], w, number[name]) for name, w in widths.items()).rstrip()
+        for i in range(len(rows))
     ]
     return "\n".join(lines) + "\n"
 
@@ -173,7 +179,9 @@ def _fitted(cells: dict[str, list[str]], number: dict[str, bool], width: int) ->
             widths[max(texts, key=lambda name: widths[name])] -= 1
         elif len(widths) > 1:
             widths.popitem()
-            kept = {name: w if number[name] else min(natural[name], max(_CELL, _length(name))) for name, w in widths.items()}
+            kept = {
+                name: w if number[name] else min(natural[name], max(_CELL, _length(name))) for name, w in widths.items()
+            }
             widths.update(kept)
         else:
             widths = dict.fromkeys(widths, width)
