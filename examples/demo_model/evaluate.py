@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path(__file__).resolve().parent)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     reports = evaluate(options.model)
     for name, measured in reports.items():
         _print(name, measured)

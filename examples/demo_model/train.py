@@ -2,7 +2,7 @@
 
     python examples/demo_model/train.py [--out FOLDER] [--steps N]
 
-Takes a few minutes on two CPU cores. The same seed and versions give the same model.
+Takes about five minutes on two idle CPU cores. The same machine and versions give the same model.
 """
 
 from __future__ import annotations

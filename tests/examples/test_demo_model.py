@@ -14,6 +14,15 @@ PROMPTS = EXAMPLES / "prompts.jsonl"
 FIELDS = {"prompt", "target", "foil", "dataset", "group"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that wait for each other over a model this small cost more than they bring."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def scripts():
     """The model's own scripts, imported as a run of them imports one another."""
