@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ANSWERS: Final = (
-    ("query", "heads_always_promoting_target", "-p", "dataset=indirect_object", "-p", "rank=50", "-p", "share=0.5"),
+    ("query", "heads_always_promoting_target", "-p", "dataset=indirect_object", "-p", "rank=50", "-p", "share=0.7"),
     ("query", "target_by_layer", "-p", "prompt=0"),
     ("query", "top_memory_values", "-p", "prompt=0", "-p", "limit=8"),
 )
@@ -30,7 +30,9 @@ def register(app: typer.Typer) -> None:
     """Add `demo`."""
 
     def demo(
-        dashboard: Annotated[bool, typer.Option(help="Serve the page at the end, or print three answers instead.")] = True,
+        dashboard: Annotated[
+            bool, typer.Option(help="Serve the page at the end, or print three answers instead.")
+        ] = True,
         folder: Annotated[Path, typer.Option(help="Folder for the demo's store.")] = Path("demo.run"),
         port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8050,
     ) -> None:
