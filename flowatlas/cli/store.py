@@ -119,6 +119,64 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@group.command()
+def verify(
+    shards: Annotated[
+        Path | None, typer.Argument(help="Folder of shards; default: beside the store.", metavar="[SHARDS]")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Compare a store with its shards: keys, counts and checksums of every prompt. Exit code 1 when they differ."""
+    from flowatlas.stores import open_store
+    from flowatlas.stores.load import find_shards
+    from flowatlas.stores.verify import verify
+
+    found = find_shards(shards or _shards(store))
+    with open_store(_uri(store)) as opened:
+        result = verify(opened, found)
+    for difference in result.differences:
+        typer.echo(f"{difference.key}\t{difference.table}\t{difference.problem}")
+    people.print(
+        f"{result.prompts} prompts and {result.models} models of {len(found)} shards compared: "
+        f"{len(result.differences) or 'no'} differences"
+        + (f"; {result.extra} prompts of the store are in no shard." if result.extra else ".")
+    )
+    if result.differences:
+        raise typer.Exit(1)
+
+
+@group.command()
+def rebuild(
+    shards: Annotated[
+        Path | None, typer.Argument(help="Folder of shards; default: beside the store.", metavar="[SHARDS]")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Make the embedded store again from its shards, beside the old one, and swap it in."""
+    from flowatlas.errors import UsageError
+    from flowatlas.stores import is_neo4j, store_path
+    from flowatlas.stores.load import find_shards
+    from flowatlas.stores.rebuild import rebuild
+
+    uri = _uri(store)
+    if is_neo4j(uri):
+        raise UsageError(
+            "A database on a server is not rebuilt in place.",
+            next_step="Use flowatlas store import SHARDS --neo4j-home DIR --overwrite.",
+        )
+    found = find_shards(shards or _shards(store))
+    with progress("prompts") as report:
+        done = rebuild(store_path(uri), found, report)
+    people.print(f"{uri} was made again: {done.prompts} prompts, {done.relationships} relationships.")
+
+
+def _shards(store: str | None) -> Path:
+    from flowatlas.settings import settings
+    from flowatlas.stores import shards_path
+
+    return settings().shards or shards_path(_uri(store))
+
+
 def _uri(given: str | None) -> str:
     from flowatlas.settings import settings
 

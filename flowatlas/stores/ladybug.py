@@ -19,7 +19,7 @@ from flowatlas.settings import settings
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
 from flowatlas.stores.cypher_text import parameters_in, with_numbers
-from flowatlas.stores.ladybug_files import lock_file, log_file, open_files
+from flowatlas.stores.ladybug_files import lock_file, log_file, not_a_store, open_files
 from flowatlas.stores.ladybug_reader import Reader, run
 from flowatlas.stores.ladybug_schema import META, as_stored, copy_node, copy_relationship, ddl
 from flowatlas.stores.questions import Questions
@@ -51,6 +51,8 @@ class LadybugStore(Store):
         self._database: ladybug.Database | None = None
         self._reader: Reader | None = None
         self._questions = Questions("flowatlas.stores.ladybug_worker", str(path.resolve()))
+        if path.is_dir():
+            raise not_a_store(path, "It is a folder.")
         if mode == "write":
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(lock_file(path), self.uri)

@@ -57,21 +57,25 @@ def lock_file(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def open_files(path: Path, *, read_only: bool, buffer_mb: int) -> ladybug.Database:
+class NotAStoreError(StoreError):
+    """What is at a path is no embedded store."""
+
+
+def open_files(path: Path, *, read_only: bool, buffer_mb: int, retries: int = _RETRIES) -> ladybug.Database:
     """Open a database, waiting a little while another process is in a checkpoint.
 
-    Raises StoreError when it is not a database, StoreBusyError when another process writes to it.
+    Raises NotAStoreError, StoreBusyError when another process writes to it, StoreError.
     """
-    for attempt in range(_RETRIES + 1):
+    for attempt in range(retries + 1):
         try:
             return ladybug.Database(str(path), read_only=read_only, buffer_pool_size=buffer_mb << 20)
         except RuntimeError as error:
             message = str(error)
             if any(sign in message for sign in _NOT_A_DATABASE):
-                raise _not_a_store(path, message) from error
+                raise not_a_store(path, message) from error
             if "lock on file" in message and not read_only:
                 raise busy(str(path), _holder(message)) from error
-            if attempt == _RETRIES:
+            if attempt == retries:
                 raise StoreError(
                     f"The store {path} cannot be opened.",
                     known=message.splitlines()[0],
@@ -81,8 +85,9 @@ def open_files(path: Path, *, read_only: bool, buffer_mb: int) -> ladybug.Databa
     raise AssertionError("unreachable")
 
 
-def _not_a_store(path: Path, message: str) -> StoreError:
-    return StoreError(
+def not_a_store(path: Path, message: str) -> NotAStoreError:
+    """The error of a path that is no embedded store."""
+    return NotAStoreError(
         f"{path} is not a flowatlas store.", known=message.splitlines()[0], next_step="Give another path with --store."
     )
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from flowatlas.errors import QueryError, StoreBusyError, StoreError
 from flowatlas.stores.arrow import plain_types
 from flowatlas.stores.base import Parameter
-from flowatlas.stores.ladybug_files import Stamp, lock_file, log_file, open_files
+from flowatlas.stores.ladybug_files import NotAStoreError, Stamp, lock_file, open_files
 from flowatlas.stores.writer_lock import WriterLock
 
 _RETRIES: Final = 5
@@ -77,15 +77,18 @@ class Reader:
         return snapshot.stamp.overwritten(Stamp.of(self._path))
 
     def _open(self) -> _Snapshot:
-        stamp = Stamp.of(self._path)
         try:
-            return _Snapshot(stamp, open_files(self._path, read_only=True, buffer_mb=self._buffer_mb))
+            return self._opened(retries=2)
+        except NotAStoreError:
+            raise
         except StoreError:
-            if not log_file(self._path).exists():
-                raise
-        _recover(self._path, self._buffer_mb)
+            _recover(self._path, self._buffer_mb)
+        return self._opened()
+
+    def _opened(self, retries: int | None = None) -> _Snapshot:
         stamp = Stamp.of(self._path)
-        return _Snapshot(stamp, open_files(self._path, read_only=True, buffer_mb=self._buffer_mb))
+        tries = {} if retries is None else {"retries": retries}
+        return _Snapshot(stamp, open_files(self._path, read_only=True, buffer_mb=self._buffer_mb, **tries))
 
 
 class _Snapshot:
@@ -126,7 +129,7 @@ def run(database: ladybug.Database, text: str, parameters: Mapping[str, Paramete
 
 
 def _recover(path: Path, buffer_mb: int) -> None:
-    """Let the database replay the log of a writer that was killed, unless a writer is at work."""
+    """Let the database finish what a writer that was killed left behind, unless a writer is at work."""
     try:
         lock = WriterLock(lock_file(path), str(path))
     except StoreBusyError:

@@ -14,6 +14,7 @@ import pytest
 from flowatlas.errors import QueryError
 from flowatlas.stores import open_store
 from flowatlas.stores.base import Limits, Store
+from support.neo4j_server import empty, shared_uri
 from support.store_content import assert_same, content
 from support.synthetic_shards import tiny_shards
 
@@ -53,7 +54,6 @@ BOTH = [
     "lOaD cSv WITH HEADERS FROM 'http://127.0.0.1:{port}/x' AS line RETURN line",
     "LOAD\u2003CSV FROM 'http://127.0.0.1:{port}/x' AS line RETURN line",
     "\\u004cOAD CSV FROM 'http://127.0.0.1:{port}/x' AS line RETURN line",
-    "RETURN '\\u0027 AS x LOAD CSV FROM \\u0027http://127.0.0.1:{port}/\\u0027 AS line RETURN line //'",
     "MATCH (p:Prompt) CALL {{ WITH p LOAD CSV FROM 'http://127.0.0.1:{port}/x' AS line RETURN line }} RETURN line",
     "MATCH (p:Prompt) RETURN p.id AS x UNION LOAD CSV FROM 'http://127.0.0.1:{port}/x' AS line RETURN line AS x",
     "RETURN 1 AS x UNION CALL {{ LOAD CSV FROM 'file:///{file}' AS line RETURN line AS x }} RETURN x",
@@ -107,7 +107,14 @@ BOTH = [
     "   // nothing\n",
     "RETURN 'never closed",
     "MATCH (p:Prompt) /* never closed",
-    "RETURN 1 } RETURN 2 //",
+    "RETURN 1 }} RETURN 2 //",
+]
+# The embedded store takes these for what they look like: a text, or the name of a table that is not there.
+NEO4J = [
+    "RETURN '\\u0027 AS x LOAD CSV FROM \\u0027http://127.0.0.1:{port}/\\u0027 AS line RETURN line //'",
+    "RETURN \\u0027 AS x, 1 //'",
+    "MATCH (p:Prompt) USING PERIODIC COMMIT RETURN p",
+    "CALL {{ RETURN 1 AS x UNION SHOW USERS YIELD user AS x RETURN x }} RETURN x",
 ]
 RUNAWAY = [
     "UNWIND range(1, 1000000) AS a UNWIND range(1, 1000000) AS b RETURN count(a + b)",
@@ -118,6 +125,19 @@ RUNAWAY = [
     + "x" * 2000
     + "' + 1.0 * a) AS many UNWIND range(1, 3000) AS b RETURN many, b",
 ]
+
+
+@pytest.fixture(scope="module", params=["ladybug", "neo4j"])
+def loaded_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URI of a store with the synthetic prompts, the same for all tests here: they may not change it."""
+    uri = str(tmp_path_factory.mktemp("hostile") / "store.lbug")
+    if request.param == "neo4j":
+        uri = shared_uri()
+        empty(uri)
+    with open_store(uri, mode="write") as store:
+        for shard in tiny_shards():
+            store.write(shard)
+    return uri
 
 
 @contextmanager
@@ -139,17 +159,14 @@ def listener() -> Iterator[tuple[int, list[bytes]]]:
             thread.join()
 
 
-def test_hostile_questions_change_and_reach_nothing(store_uri: str, tmp_path: Path) -> None:
+def test_hostile_questions_change_and_reach_nothing(loaded_uri: str, tmp_path: Path) -> None:
     assert len(BOTH) >= 60
     secret, out = tmp_path / "secret.csv", tmp_path / "out.csv"
     secret.write_text("top,secret\n")
-    with open_store(store_uri, mode="write") as store:
-        for shard in tiny_shards():
-            store.write(shard)
-    with open_store(store_uri) as store, listener() as (port, called):
+    with open_store(loaded_uri) as store, listener() as (port, called):
         before = content(store)
         passed = []
-        for template in BOTH:
+        for template in BOTH + (NEO4J if store.dialect == "neo4j" else []):
             text = template.format(file=secret, out=out, port=port)
             try:
                 passed.append((text, store.ask(text, limits=TIGHT).table.to_pylist()))
@@ -162,11 +179,8 @@ def test_hostile_questions_change_and_reach_nothing(store_uri: str, tmp_path: Pa
         assert_same(before, content(store))
 
 
-def test_runaway_questions_are_stopped_and_the_next_one_is_answered(store_uri: str) -> None:
-    with open_store(store_uri, mode="write") as store:
-        for shard in tiny_shards():
-            store.write(shard)
-    with open_store(store_uri) as store:
+def test_runaway_questions_are_stopped_and_the_next_one_is_answered(loaded_uri: str) -> None:
+    with open_store(loaded_uri) as store:
         for text in RUNAWAY:
             start = time.monotonic()
             with pytest.raises(QueryError, match="stopped|memory|Buffer|buffer"):
@@ -179,10 +193,7 @@ def alive(store: Store) -> bool:
     return store.ask("MATCH (p:Prompt) RETURN count(*) AS n").table["n"].to_pylist() == [12]
 
 
-def test_questions_that_look_hostile_but_only_read(store_uri: str) -> None:
-    with open_store(store_uri, mode="write") as store:
-        for shard in tiny_shards():
-            store.write(shard)
+def test_questions_that_look_hostile_but_only_read(loaded_uri: str) -> None:
     harmless = {
         "MATCH (p:Prompt) WHERE p.text <> 'CREATE; DELETE // LOAD CSV' RETURN count(*) AS n": 12,
         "MATCH (p:Prompt) /* SET p.text = 'x'; */ RETURN count(*) AS n": 12,
@@ -193,6 +204,6 @@ def test_questions_that_look_hostile_but_only_read(store_uri: str) -> None:
         "MATCH p = (a:Query)-[:ATTENDS]->(:Key)-[:RECALLS]->(:Value)-[:SUMS]->(h:Head) WHERE a.prompt = 0 "
         "AND all(r IN relationships(p) WHERE r.score >= 0) RETURN count(DISTINCT h.id) AS n": 12,
     }
-    with open_store(store_uri) as store:
+    with open_store(loaded_uri) as store:
         for text, n in harmless.items():
             assert store.ask(text).table["n"].to_pylist() == [n], text
