@@ -95,7 +95,7 @@ def _attribute(value: Any) -> Any:
 
 
 def _printable(text: str) -> str:
-    """XML cannot hold control characters: they are written as \\u00XX."""
+    """XML cannot hold control characters: they are written as their code points."""
     return "".join(c if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff") else f"\\u{ord(c):04x}" for c in text)
 
 

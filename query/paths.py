@@ -48,7 +48,7 @@ def paths(graph: Graph, source: int, *, by: Strength = "share", count: int = 1) 
     """The `count` strongest paths from the input token at position `source` to the prediction.
 
     `by` says how strong a step is: its `score` as stored, its `share` of the absolute scores of all
-    steps of its type into the same node, or its absolute `contribution` (steps without one limit
+    steps into the same node, or its absolute `contribution` (steps without one limit
     nothing). The prediction is the final norm, or the last residual of the graph. The next path is
     the strongest that avoids the weakest step of those before.
 
@@ -128,7 +128,7 @@ def _steps(graph: Graph, by: Strength) -> dict[int, tuple[str, str, str, float]]
     edges = named_edges(graph).filter(~pl.col("type").is_in(_NEURONS), pl.col("to_label") != Label.NEURON)
     size = pl.col("contribution" if by == "contribution" else "score").cast(pl.Float64).abs()
     if by == "share":
-        total = size.sum().over("type", "to_name")
+        total = size.sum().over("to_name")
         size = pl.when(total > 0).then(size / total).otherwise(size)
     rows = edges.select("from_name", "to_name", "type", strength=size.fill_null(math.inf))
     return dict(enumerate(rows.iter_rows()))

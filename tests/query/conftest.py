@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -29,26 +28,37 @@ def data(shards: list[Shard]) -> ShardTables:
 
 
 @pytest.fixture(scope="module", params=["ladybug", "neo4j"])
-def store(request: pytest.FixtureRequest, shards: list[Shard], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, shards: list[Shard], ladybug: Store) -> Iterator[Store]:
     """A store that holds `shards`, open for reading."""
-    uri = _loaded(request.param, shards, tmp_path_factory.mktemp("store"))
+    if request.param == "ladybug":
+        yield ladybug
+        return
+    with open_store(_server_with(shards)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def ladybug(shards: list[Shard], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """The embedded store alone: for what does not depend on the store."""
+    uri = str(tmp_path_factory.mktemp("store") / "store.lbug")
+    _load(uri, shards)
     with open_store(uri) as opened:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def ladybug(shards: list[Shard], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """The same, embedded only: for what does not depend on the store."""
-    with open_store(_loaded("ladybug", shards, tmp_path_factory.mktemp("store"))) as opened:
-        yield opened
-
-
-def _loaded(kind: str, shards: list[Shard], folder: Path) -> str:
-    uri = str(folder / "store.lbug")
-    if kind == "neo4j":
-        uri = shared_uri()
+def _server_with(shards: list[Shard]) -> str:
+    """The shared server with exactly `shards`, loaded again only where another test changed it."""
+    uri = shared_uri()
+    keys = {key for shard in shards for key in shard.manifest.prompts}
+    with open_store(uri, mode="write") as opened:
+        ready = opened.prompt_keys() == keys and len(opened.model_ids()) == 1
+    if not ready:
         empty(uri)
+        _load(uri, shards)
+    return uri
+
+
+def _load(uri: str, shards: list[Shard]) -> None:
     with open_store(uri, mode="write") as opened:
         for shard in shards:
             opened.write(shard)
-    return uri
