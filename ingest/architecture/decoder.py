@@ -54,7 +54,8 @@ class LayerWeights:
     """One layer. n_head query heads share n_kv_head key/value heads: head h uses h // (n_head // n_kv_head).
 
     `key_norm` and `query_norm` are per-head weights of a norm on keys and queries (before the rotary
-    turn), ones where there is none. In an MLP of experts the neuron axis runs over (expert, index).
+    turn), None where there is none. In a parallel block without an `mlp_norm` the MLP reads what attention
+    reads. In an MLP of experts the neuron axis runs over (expert, index).
     """
 
     attention_norm: Norm | None

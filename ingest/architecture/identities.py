@@ -40,7 +40,7 @@ def layer_errors(
         normed = weights.attention_post_norm(mid if decoder.residual_norm else layer.attention_output)
         yield "attention post-norm", relative_error(present(layer.attention_post_norm), normed)
     if decoder.parallel:
-        mlp_in = residual
+        mlp_in = residual if weights.mlp_norm is not None else layer.attention_norm
     else:
         yield "residual after attention", relative_error(present(layer.residual_mid), mid)
         mlp_in = present(layer.attention_post_norm) if decoder.residual_norm else mid

@@ -153,7 +153,7 @@ def layer_weights(parts: Parts, shape: HeadShape, index: int) -> LayerWeights:
         query_norm=_per_head(parts, query_norm(parts, layer), shape.n_head, shape.d_head),
         key_norm=_per_head(parts, key_norm(parts, layer), shape.n_kv_head, shape.d_head),
         attention_post_norm=norm(layer.attention_post_norm, described.norm, "attention.post_norm"),
-        mlp_norm=norm(layer.mlp_norm, described.norm, "mlp.norm"),
+        mlp_norm=None if _shares_norm(parts, layer) else norm(layer.mlp_norm, described.norm, "mlp.norm"),
         mlp_key=mlp_key,
         mlp_up=mlp_up,
         mlp_value=mlp_value,
@@ -162,6 +162,11 @@ def layer_weights(parts: Parts, shape: HeadShape, index: int) -> LayerWeights:
     )
     is_last = index == len(parts.layers) - 1
     return replace(weights, mlp_post_norm=None) if is_last and _is_final(parts) else weights
+
+
+def _shares_norm(parts: Parts, layer: LayerParts) -> bool:
+    """Whether attention and MLP read one norm, which is then the attention's."""
+    return parts.description.block == "parallel" and layer.mlp_norm is layer.attention_norm
 
 
 def _is_final(parts: Parts) -> bool:

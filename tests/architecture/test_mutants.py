@@ -14,16 +14,10 @@ from ingest.architecture.decoder import Decoder, Forward, ForwardLayer, LayerWei
 from ingest.architecture.description import resolve
 from ingest.architecture.load import Understood, load_model, understand
 from ingest.capture.forward import capture
-from support.models import SHAPES, random_model
+from support.models import LIKE_ANOTHER, SHAPES, random_model
 from support.mutants import mutants
 
 Array = np.ndarray
-LIKE_ANOTHER = {
-    *("mistral", "qwen2", "smollm3", "seed_oss", "ministral", "helium", "ernie4_5", "cwm", "arcee", "glm", "olmo3"),
-    *("llama, odd heads, tied", "gpt2, scaled by layer", "phi", "olmo", "falcon, new, one norm", "cohere", "cohere2"),
-    *("gpt_bigcode", "biogpt", "nemotron", "exaone4", "gemma", "qwen3_moe", "granitemoe", "apertus"),
-}
-"""Shapes whose description has the same fields as that of another one, which stands for them here."""
 
 
 @pytest.mark.parametrize("shape", [name for name in SHAPES if name not in LIKE_ANOTHER])

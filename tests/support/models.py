@@ -127,6 +127,13 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Every shape that tests run: its name, its family and the fields of its config."""
 
+LIKE_ANOTHER = {
+    *("qwen2", "smollm3", "seed_oss", "ministral", "helium", "ernie4_5", "cwm", "arcee", "glm", "olmo3"),
+    *("llama, odd heads, tied", "gpt2, scaled by layer", "phi", "olmo", "falcon, new, one norm", "cohere", "cohere2"),
+    *("gpt_bigcode", "biogpt", "nemotron", "exaone4", "gemma", "qwen3_moe", "granitemoe", "apertus"),
+}
+"""Shapes whose description has the same fields as that of another one, which stands for them in the slower tests."""
+
 
 def random_model(family: str, folder: Path, seed: int = 0, **overrides: Any) -> Path:
     """A random model of `family` (a name in SHAPES) with a byte-level BPE tokenizer, saved under `folder`; returns its folder.
