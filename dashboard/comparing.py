@@ -103,7 +103,6 @@ def _differences(a: Drawing, b: Drawing) -> tuple[Drawing, Drawing, list[dict[st
     most = max((abs(change) for change, of_logit in changes.values() if of_logit), default=0.0)
     buckets = {place: contribution_bucket(change, most if of_logit else 1.0) for place, (change, of_logit) in changes.items()}
     rows = [_row(in_a[place], in_b[place], *changes[place]) for place in changes if not place.endswith("@") and place[0] != "f"]
-    rows = [row for row in rows if row is not None]
     rows.sort(key=lambda row: (row["change"] is None, -abs(row["change"] or 0.0), -abs(row["prob_change"] or 0.0)))
     coloured = [
         replace(drawing, boxes=[_coloured(box, other.get(place_of(box)), buckets.get(place_of(box), 0), name) for box in drawing.boxes])

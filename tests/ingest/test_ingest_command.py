@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
+
 from flowatlas import open_store
 from support.cli import Result, flowatlas, start
 from support.models import random_model, save_tokenizer

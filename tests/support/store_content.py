@@ -52,8 +52,8 @@ def _with_key(frame: pl.DataFrame, keys: pl.DataFrame, ends: list[str], *, promp
 def assert_same(left: dict[str, pl.DataFrame], right: dict[str, pl.DataFrame], tolerance: float = 1e-5) -> None:
     """Equal tables: ids, ranks and text exactly, numbers to `tolerance`."""
     assert left.keys() == right.keys()
-    for name in left:
-        a, b = left[name], right[name]
+    for name, a in left.items():
+        b = right[name]
         assert a.columns == b.columns, name
         assert a.height == b.height, (name, a.height, b.height)
         assert_frame_equal(a, b, check_exact=False, rel_tol=tolerance, abs_tol=tolerance)
