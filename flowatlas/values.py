@@ -52,7 +52,8 @@ def parse_value(spec: Spec, given: object) -> Value:
 
 def _check_range(spec: Spec, number: float) -> None:
     if (spec.low is not None and number < spec.low) or (spec.high is not None and number > spec.high):
-        raise UsageError(f"{spec.name} must be in {spec.range}, not {number:g}.")
+        allowed = f"{spec.low:g} or more" if spec.high is None else f"in {spec.range}"
+        raise UsageError(f"{spec.name} must be {allowed}, not {number:g}.")
 
 
 def _integer(given: object) -> int:

@@ -18,7 +18,9 @@ MATCH (b:State)
 WHERE b.prompt = p.id AND b.position = a.position AND b.layer >= a.layer - 1 AND b.layer <= a.layer
   AND ((b.layer = a.layer AND b.kind IN ['residual_mid', 'residual_post', 'mlp_output'])
     OR (b.layer = a.layer - 1 AND b.kind IN ['residual_post', 'embedding', 'attention_output']))
-WITH a.layer AS layer, CASE WHEN b.layer = a.layer THEN b.kind WHEN b.kind = 'attention_output' THEN 'attention_before' ELSE 'block_before' END AS compared, a.top_ids/* if k: [..$k] */ AS one, b.top_ids/* if k: [..$k] */ AS other
+WITH a.layer AS layer, CASE WHEN b.layer = a.layer THEN b.kind
+    WHEN b.kind = 'attention_output' THEN 'attention_before' ELSE 'block_before' END AS compared,
+  a.top_ids/* if k: [..$k] */ AS one, b.top_ids/* if k: [..$k] */ AS other
 UNWIND one AS id
 WITH layer, compared, count(id) AS ids, count(CASE WHEN id IN other THEN 1 END) AS shared
 RETURN layer, compared, 1.0 * shared / ids AS overlap, ids /* if k: / $k * 50 */ / 50 AS pairs
