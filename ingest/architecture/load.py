@@ -185,6 +185,12 @@ def read_model(folder: Path, config: Any, way: str) -> Any:
             f"The model in '{folder}' cannot be loaded: {str(error).splitlines()[0]}",
             next_step="Check the folder, or download it again.",
         ) from error
+    if way == "eager" and getattr(model, "_supports_sdpa", False):
+        raise ModelError(
+            "attention.capture: the family's usual attention is torch's fused one; its eager code may differ "
+            "(Falcon's adds ALiBi twice).",
+            next_step=f"Set capture to sdpa in the description; see {GUIDE}.",
+        )
     missing = sorted(loading["missing_keys"])
     misshapen = sorted(str(key[0]) for key in loading["mismatched_keys"])
     if missing or misshapen:

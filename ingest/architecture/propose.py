@@ -25,7 +25,7 @@ from ingest.architecture.trace import Capture, Sort, Step, Trace, trace
 from ingest.architecture.weights import decoder, head_shape
 
 Draft = Mapping[str, Any]
-_WAYS: Final[tuple[Capture, ...]] = ("interface", "eager", "sdpa")
+_WAYS: Final[tuple[Capture, ...]] = ("interface", "sdpa", "eager")
 _ROUNDS: Final = 3
 _NUMBERS: Final = ("mult", "scal", "cap", "clip")
 

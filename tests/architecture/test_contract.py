@@ -183,3 +183,9 @@ def test_a_capture_leaves_no_hook_behind(gpt2: LoadedModel) -> None:
         gpt2.capture([[]])
     with torch.inference_mode():
         assert gpt2.parts.model(input_ids=torch.tensor([[1, 2, 3]])).logits.shape == (1, 3, gpt2.decoder.vocab_size)
+
+
+def test_eager_code_is_not_taken_where_the_fused_one_is_usual(tmp_path: Path) -> None:
+    folder = random_model("falcon, rw", tmp_path)
+    with pytest.raises(ModelError, match="attention.capture: .* fused"):
+        load_model(str(folder), description=laid(read(files()["falcon"]), "attention.capture", "eager"))
