@@ -32,7 +32,10 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty different prompts of several lengths."""
     draw = random.Random(0)
     lines = {" ".join(draw.choices(WORDS, k=draw.randint(1, 7))) for _ in range(60)}
-    rows = [{"prompt": line, "target": " the", "foil": " of", "group": str(n % 3)} for n, line in enumerate(sorted(lines)[:40])]
+    rows = [
+        {"prompt": line, "target": " the", "foil": " of", "group": str(n % 3)}
+        for n, line in enumerate(sorted(lines)[:40])
+    ]
     file = tmp_path_factory.mktemp("prompts") / "prompts.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
@@ -63,7 +66,9 @@ def prompt_count(store: Path) -> int:
         return int(opened.read("MATCH (p:Prompt) RETURN count(p) AS n")["n"][0].as_py())
 
 
-def test_the_summary_says_what_was_done(model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_the_summary_says_what_was_done(
+    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
     report = tmp_path / "report.json"
     done = ingest(prompts, model, tmp_path / "s.lbug", environment, "--report", str(report))
     assert done.code == 0
@@ -84,7 +89,9 @@ def test_the_summary_says_what_was_done(model: Path, prompts: Path, tmp_path: Pa
     assert found["seconds"]["lens"] > 0
 
 
-def test_a_second_ingest_adds_nothing(model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], whole: dict) -> None:
+def test_a_second_ingest_adds_nothing(
+    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], whole: dict
+) -> None:
     store = tmp_path / "s.lbug"
     assert ingest(prompts, model, store, environment).code == 0
     again = ingest(prompts, model, store, environment)
@@ -94,7 +101,9 @@ def test_a_second_ingest_adds_nothing(model: Path, prompts: Path, tmp_path: Path
         assert_same(content(opened), whole)
 
 
-def test_prompts_are_numbered_in_the_order_of_the_file(model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_prompts_are_numbered_in_the_order_of_the_file(
+    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
     store = tmp_path / "s.lbug"
     assert ingest(prompts, model, store, environment).code == 0
     with open_store(str(store)) as opened:
@@ -102,7 +111,9 @@ def test_prompts_are_numbered_in_the_order_of_the_file(model: Path, prompts: Pat
     assert texts == [json.loads(line)["prompt"] for line in prompts.read_text().splitlines()]
 
 
-def test_a_lost_store_comes_back_from_its_shards(model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], whole: dict) -> None:
+def test_a_lost_store_comes_back_from_its_shards(
+    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], whole: dict
+) -> None:
     """Shards are the source of truth: nothing is computed a second time."""
     store = tmp_path / "s.lbug"
     assert ingest(prompts, model, store, environment).code == 0
@@ -221,7 +232,13 @@ def nothing_written(tmp_path: Path) -> Iterator[Path]:
     ],
 )
 def test_unusable_files(
-    name: str, text: str, words: list[str], model: Path, tmp_path: Path, environment: dict[str, str], nothing_written: Path
+    name: str,
+    text: str,
+    words: list[str],
+    model: Path,
+    tmp_path: Path,
+    environment: dict[str, str],
+    nothing_written: Path,
 ) -> None:
     file = tmp_path / name
     file.write_text(text)
@@ -232,7 +249,9 @@ def test_a_missing_file(model: Path, environment: dict[str, str], nothing_writte
     refused(ingest(tmp_path / "no.jsonl", model, nothing_written, environment), "no.jsonl")
 
 
-def test_a_bad_line_does_not_stop_the_others_unless_strict(model: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_bad_line_does_not_stop_the_others_unless_strict(
+    model: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
     file = tmp_path / "mixed.jsonl"
     file.write_text('{"prompt": "the city of"}\nnot json\n{"prompt": ""}\n{"prompt": "the store"}\n')
     done = ingest(file, model, tmp_path / "s.lbug", environment)
@@ -256,7 +275,9 @@ def test_a_target_of_several_tokens_is_cut_and_noted(model: Path, tmp_path: Path
     assert " Qxzjqqk".startswith(row["target"])
 
 
-def test_a_target_that_cannot_be_made(model: Path, tmp_path: Path, environment: dict[str, str], nothing_written: Path) -> None:
+def test_a_target_that_cannot_be_made(
+    model: Path, tmp_path: Path, environment: dict[str, str], nothing_written: Path
+) -> None:
     """A tokenizer of whole words has no token for a word that it does not know."""
     folder = tmp_path / "words"
     shutil.copytree(model, folder)
@@ -269,7 +290,9 @@ def test_a_target_that_cannot_be_made(model: Path, tmp_path: Path, environment: 
     refused(ingest(file, folder, nothing_written, environment), "line 1", "target", "Atlantis")
 
 
-def test_a_model_folder_without_safetensors(model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], nothing_written: Path) -> None:
+def test_a_model_folder_without_safetensors(
+    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], nothing_written: Path
+) -> None:
     folder = tmp_path / "pickled"
     shutil.copytree(model, folder)
     for file in folder.glob("*.safetensors"):
@@ -277,11 +300,15 @@ def test_a_model_folder_without_safetensors(model: Path, prompts: Path, tmp_path
     refused(ingest(prompts, folder, nothing_written, environment), "safetensors")
 
 
-def test_an_unknown_family(model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], nothing_written: Path) -> None:
+def test_an_unknown_family(
+    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], nothing_written: Path
+) -> None:
     folder = tmp_path / "strange"
     shutil.copytree(model, folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "ctrl", "architectures": ["CTRLLMHeadModel"]}))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"model_type": "ctrl", "architectures": ["CTRLLMHeadModel"]})
+    )
     refused(ingest(prompts, folder, nothing_written, environment), "ctrl", "gpt2", "llama")
 
 
@@ -289,13 +316,19 @@ def test_a_model_that_is_not_there(prompts: Path, environment: dict[str, str], n
     refused(ingest(prompts, "/no/such/folder", nothing_written, environment), "/no/such/folder")
 
 
-def test_a_store_that_another_process_writes(model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_store_that_another_process_writes(
+    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
     with open_store(str(tmp_path / "s.lbug"), mode="write"):
         refused(ingest(prompts, model, tmp_path / "s.lbug", environment), "writ")
 
 
-@pytest.mark.parametrize("option", [("--positions", "first"), ("--keep", "best"), ("--keep", "top:0"), ("--keep", "mass:2")])
-def test_choices_that_do_not_exist(option: tuple[str, str], model: Path, prompts: Path, environment: dict[str, str], nothing_written: Path) -> None:
+@pytest.mark.parametrize(
+    "option", [("--positions", "first"), ("--keep", "best"), ("--keep", "top:0"), ("--keep", "mass:2")]
+)
+def test_choices_that_do_not_exist(
+    option: tuple[str, str], model: Path, prompts: Path, environment: dict[str, str], nothing_written: Path
+) -> None:
     refused(ingest(prompts, model, nothing_written, environment, *option), option[1], code=2)
 
 
