@@ -126,7 +126,7 @@ class Neo4jStore(Store):
                 known=f"This flowatlas {__version__} reads version {SCHEMA_VERSION}.",
                 next_step="Ingest its prompts again into an empty database.",
             )
-        missing = dict(ddl()).keys() - self._indexes()
+        missing = dict(ddl()).keys() - self.indexes()
         if self._mode == "write" or missing:
             self._make_schema(missing)
 
@@ -139,7 +139,8 @@ class Neo4jStore(Store):
         with self._session(neo4j.READ_ACCESS) as session:
             return bool(session.run("MATCH (n) RETURN count(n) AS n").single(strict=True)["n"])
 
-    def _indexes(self) -> set[str]:
+    def indexes(self) -> set[str]:
+        """Names of the constraints and indexes that the database has."""
         with self._session(neo4j.READ_ACCESS) as session:
             record = session.run("SHOW INDEXES YIELD name RETURN collect(name) AS names").single(strict=True)
         return set(record["names"])

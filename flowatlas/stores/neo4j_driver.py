@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 from collections.abc import Iterator
@@ -24,6 +25,10 @@ from neo4j.exceptions import (
 
 from flowatlas.errors import QueryError, StoreError
 from flowatlas.settings import settings
+
+# What fails is raised, in words; the driver's own log would only repeat it, and its notifications are about
+# queries that are the same on both stores.
+logging.getLogger("neo4j").setLevel(logging.CRITICAL)
 
 _OLDEST: Final = 5
 _RETRY_SECONDS: Final = 60.0
@@ -63,19 +68,31 @@ def connect(uri: str) -> tuple[neo4j.Driver, str]:
             connection_timeout=10,
             connection_acquisition_timeout=30,
             max_transaction_retry_time=_RETRY_SECONDS,
-            notifications_min_severity="OFF",
         )
     except ConfigurationError as error:
         raise StoreError(f"'{uri}' is not a Neo4j address.", known=str(error)) from error
     try:
         with in_words(uri):
-            driver.verify_connectivity()
+            try:
+                driver.verify_connectivity()
+            except ServiceUnavailable:
+                _probe(address, (user, password))
+                raise
             _check_version(uri, driver.get_server_info().agent)
             driver.execute_query("RETURN 1", database_=address.database, routing_=neo4j.RoutingControl.READ)
     except BaseException:
         driver.close()
         raise
     return driver, address.database
+
+
+def _probe(address: Address, auth: tuple[str, str]) -> None:
+    """Ask a server that gave no routing table directly: that error says why. Raises DriverError, Neo4jError."""
+    if not address.server.startswith("neo4j"):
+        return
+    direct = "bolt" + address.server.removeprefix("neo4j")
+    with neo4j.GraphDatabase.driver(direct, auth=auth, connection_timeout=10) as driver:
+        driver.verify_connectivity()
 
 
 @contextmanager

@@ -124,7 +124,9 @@ class Server:
             process.wait(wait)
         except psutil.TimeoutExpired:
             raise StoreError(f"The Neo4j server (pid {pid}) is still stopping after {wait:g} s.") from None
-        _started.pop(pid, None)
+        child = _started.pop(pid, None)
+        if child is not None:
+            child.wait()
         self.pid_file.unlink(missing_ok=True)
         return True
 

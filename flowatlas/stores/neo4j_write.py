@@ -7,6 +7,7 @@ from typing import Final
 
 import neo4j
 import pyarrow as pa
+from neo4j.exceptions import ConstraintError
 
 from flowatlas.shards import Shard, renumber
 from flowatlas.stores.base import Written
@@ -21,7 +22,7 @@ from flowatlas.stores.neo4j_schema import (
 from flowatlas.stores.shard_rows import PROMPT_TABLES, missing_model, plan, states_and_relationships
 from flowatlas.vocabulary import NODE_TABLE, RELATIONSHIP_TABLE, STATE_LABELS, STATE_STRIDE, Label, Type
 
-_NEURONS: Final = 2000
+_NEURONS: Final = 1000
 """Neurons a transaction."""
 
 _NEXT_PROMPT: Final = "next_prompt"
@@ -54,7 +55,11 @@ def write_prompts(
     first = session.execute_write(_take_ids, len(numbers))
     ids = {number: first + index for index, number in enumerate(numbers)}
     for prompt, tables in _tables_by_prompt(shard, ids).items():
-        written = session.execute_write(_write_prompt, prompt, tables)
+        try:
+            written = session.execute_write(_write_prompt, prompt, tables)
+        except ConstraintError:
+            # Another writer was quicker with the same prompt: then it is found under its key.
+            written = session.execute_write(_write_prompt, prompt, tables)
         rows = {name: table.num_rows for name, table in tables.items()}
         states, relationships = states_and_relationships({name: rows.get(name, 0) for name in PROMPT_TABLES})
         done = done + (Written(1, 0, states, relationships) if written else Written(0, 1, 0, 0))

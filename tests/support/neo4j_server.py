@@ -30,9 +30,9 @@ SMALL = Memory(heap=768, page_cache=128, transaction=300)
 QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
 
-def own_server(home: Path) -> Server:
+def own_server(home: Path, memory: Memory = SMALL) -> Server:
     """A small server in `home` on a free port, not started yet; its jars are those of `make neo4j`."""
-    return Server(home, ROOT / ".neo4j" / "lib", free_port(), memory=SMALL, java_options=QUICK_START)
+    return Server(home, ROOT / ".neo4j" / "lib", free_port(), memory=memory, java_options=QUICK_START)
 
 
 def free_port() -> int:
@@ -65,13 +65,13 @@ def driver_of(uri: str) -> neo4j.Driver:
     password = Path(file).read_text().strip() if file else os.environ["FLOWATLAS_NEO4J_PASSWORD"]
     server, _, _ = uri.rpartition("/")
     user = os.environ.get("FLOWATLAS_NEO4J_USER", "neo4j")
-    return neo4j.GraphDatabase.driver(server, auth=(user, password), notifications_min_severity="OFF")
+    return neo4j.GraphDatabase.driver(server, auth=(user, password))
 
 
 def empty(uri: str) -> None:
     """Delete everything in the database, constraints and indexes too."""
     with driver_of(uri) as driver, driver.session() as session:
-        session.run("MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 2000 ROWS").consume()
+        session.run("MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 500 ROWS").consume()
         for kind, all_of in (("CONSTRAINT", "CONSTRAINTS"), ("INDEX", "INDEXES")):
             rows = session.run(f"SHOW {all_of} YIELD name, type WHERE type <> 'LOOKUP' RETURN collect(name) AS names")
             for name in rows.single(strict=True)["names"]:
