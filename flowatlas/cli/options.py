@@ -18,17 +18,26 @@ if TYPE_CHECKING:
 StoreOption = Annotated[
     str | None,
     typer.Option(
-        "--store", "-s", metavar="URI", help="Store: a path or neo4j://host:7687/database [FLOWATLAS_STORE].", show_default=False
+        "--store",
+        "-s",
+        metavar="URI",
+        help="Store: a path or neo4j://host:7687/database [FLOWATLAS_STORE].",
+        show_default=False,
     ),
 ]
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", "-f", help="How to write rows; default: table, or what --out's name tells.", show_default=False)
+    Format | None,
+    typer.Option(
+        "--format", "-f", help="How to write rows; default: table, or what --out's name tells.", show_default=False
+    ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write to this file instead of stdout.", show_default=False)
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE", help="Write to this file instead of stdout.", show_default=False),
 ]
 ParameterOption = Annotated[
-    list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter; give it once for each.", show_default=False)
+    list[str] | None,
+    typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter; give it once for each.", show_default=False),
 ]
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowatlas.cli.console import people
-from flowatlas.cli.options import FormatOption, OutOption, ParameterOption, StoreOption, as_json_or_text, opened, parameters
+from flowatlas.cli.options import (
+    FormatOption,
+    OutOption,
+    ParameterOption,
+    StoreOption,
+    as_json_or_text,
+    opened,
+    parameters,
+)
 from flowatlas.cli.tables import chosen_format, write
 from flowatlas.errors import UsageError
 
@@ -31,14 +39,21 @@ def _names(incomplete: str) -> list[tuple[str, str]]:
 
 def query(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Named query; none: list them all.", autocompletion=_names, show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="Named query; none: list them all.", autocompletion=_names, show_default=False
+        ),
     ] = None,
     param: ParameterOption = None,
     store: StoreOption = None,
     format_: FormatOption = None,
     out: OutOption = None,
-    show: Annotated[bool, typer.Option("--show", help="Print the Cypher for this store instead of running it.")] = False,
-    describe: Annotated[bool, typer.Option("--describe", help="Print what the query answers, its parameters and columns.")] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the Cypher for this store instead of running it.")
+    ] = False,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Print what the query answers, its parameters and columns.")
+    ] = False,
 ) -> None:
     """Run a named query, or list them all.
 
@@ -67,7 +82,11 @@ def _list(format_: FormatOption, out: OutOption) -> None:
     from flowatlas.catalogue import catalogue
 
     queries = sorted(catalogue().queries.values(), key=lambda q: (q.topic, q.name))
-    rows = {"query": [q.name for q in queries], "topic": [q.topic for q in queries], "answers": [q.title for q in queries]}
+    rows = {
+        "query": [q.name for q in queries],
+        "topic": [q.topic for q in queries],
+        "answers": [q.title for q in queries],
+    }
     write(pa.table(rows), chosen_format(format_, out), out)
     people.print("Describe one: flowatlas query NAME --describe", style="dim")
 
@@ -114,7 +133,9 @@ def cypher(
     store: StoreOption = None,
     format_: FormatOption = None,
     out: OutOption = None,
-    seconds: Annotated[float | None, typer.Option(min=0.01, help="Stop after so many seconds [FLOWATLAS_QUERY_TIMEOUT].")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.01, help="Stop after so many seconds [FLOWATLAS_QUERY_TIMEOUT].")
+    ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="At most so many rows [FLOWATLAS_QUERY_ROWS].")] = None,
 ) -> None:
     """Run Cypher of your own on the store: it can only read, within limits of time, rows and memory.
@@ -127,7 +148,9 @@ def cypher(
     chosen = chosen_format(format_, out)
     asked = sys.stdin.read() if text == "-" else text
     if not asked.strip():
-        raise UsageError("There is no query.", next_step='Write flowatlas cypher "MATCH (p:Prompt) RETURN p.text LIMIT 5".')
+        raise UsageError(
+            "There is no query.", next_step='Write flowatlas cypher "MATCH (p:Prompt) RETURN p.text LIMIT 5".'
+        )
     known = settings()
     limits = Limits(
         seconds=seconds or known.query_timeout, rows=rows or known.query_rows, memory_mb=known.query_memory_mb

@@ -62,9 +62,13 @@ def write(table: pa.Table, format_: Format, out: Path | None) -> None:
         write_file(out, data)
         people.print(f"{table.num_rows} rows in {out}")
         return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    if format_ is Format.PARQUET:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write(data.decode())
 
 
 def write_file(out: Path, data: bytes) -> None:

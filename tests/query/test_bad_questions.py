@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 import query
 from benchmarks.synthetic import TINY, model_tables, prompt_tables
 from flowatlas.errors import FlowatlasError, QueryError, UsageError
