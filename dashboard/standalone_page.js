@@ -17,7 +17,11 @@
     note(into, data.t, [id, data.s]);
     note(out, data.s, [id, data.t]);
   });
-  const neighbours = (id, direction) => (direction === "in" ? into : out).get(id) || [];
+  // The residual that begins a further row is drawn again, as "id@": the way goes on at its twin.
+  const neighbours = (id, direction) => {
+    const twin = direction === "in" ? (id.endsWith("@") ? id.slice(0, -1) : null) : id + "@";
+    return (boxes.has(twin) ? [["", twin]] : []).concat((direction === "in" ? into : out).get(id) || []);
+  };
   const look = (id) => ["hub", "norm", "residual"].find((name) => boxes.get(id).element.classList.contains(name)) || "part";
 
   function pick(id) {

@@ -68,6 +68,7 @@ def grid(name: str, columns: Sequence[Mapping[str, Any]], rows: Sequence[Mapping
     options = {
         "theme": GRID_THEME,
         "animateRows": False,
+        "ensureDomOrder": True,
         "rowHeight": 32,
         "headerHeight": 34,
         "enableCellTextSelection": True,

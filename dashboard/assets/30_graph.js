@@ -99,9 +99,12 @@ FA.graph = {
   },
 
   neighbours(id, direction) {
-    const node = FA.graph.cy().getElementById(id);
-    return (direction === "in" ? node.incomers("edge") : node.outgoers("edge"))
-      .map((edge) => [edge.id(), direction === "in" ? edge.data("source") : edge.data("target")]);
+    const cy = FA.graph.cy(), node = cy.getElementById(id);
+    // The residual that begins a further row is drawn again, as "id@": the way goes on at its twin.
+    const twin = direction === "in" ? (id.endsWith("@") ? id.slice(0, -1) : null) : id + "@";
+    const on = twin && cy.getElementById(twin).length ? [["", twin]] : [];
+    return on.concat((direction === "in" ? node.incomers("edge") : node.outgoers("edge"))
+      .map((edge) => [edge.id(), direction === "in" ? edge.data("source") : edge.data("target")]));
   },
 
   look(id) {
@@ -119,7 +122,7 @@ FA.graph = {
 
   follow(direction) {
     const cy = FA.graph.cy();
-    const width = (edge) => cy.getElementById(edge).data("w");
+    const width = (edge) => (edge ? cy.getElementById(edge).data("w") : 99);
     FA.graph.path = FA.strongest(FA.graph.picked, FA.graph.neighbours, direction, width);
     FA.graph.applyClasses();
   },

@@ -49,7 +49,7 @@ def layout() -> Any:
     main = html.Div(
         [
             html.H2("Norm against entropy of a layer's MLP neurons; the always-on ones in amber"),
-            dcc.Graph(id="r-figure", className="fa-figure", style={"height": "300px"}, config={"displaylogo": False, "responsive": True}),
+            html.Div(id="r-figure", className="fa-figure"),
             html.H2("Neurons that are always on"),
             html.Div(grid("r-grid", COLUMNS, columnSize=None), className="fa-grow"),
         ],
@@ -69,10 +69,16 @@ def register(app: Dash, source: Source) -> None:
         return always_on(source, top, share, *chosen) if tab == "neurons" else ([], "")
 
     @app.callback(
-        Output("r-figure", "figure"), Input("tab", "data"), Input("r-layer", "value"), Input("r-grid", "rowData"), Input("theme", "data")
+        Output("r-figure", "children"), Input("tab", "data"), Input("r-layer", "value"), Input("r-grid", "rowData"), Input("theme", "data")
     )
     def _figure(tab: str, layer: Any, rows: list[dict[str, Any]], theme: str) -> Any:
-        return scatter(source, int(layer or 0), rows or [], theme or "light") if tab == "neurons" else go.Figure()
+        # Plotly's script is large: it is loaded when this tab is first opened.
+        return figure(scatter(source, int(layer or 0), rows or [], theme or "light")) if tab == "neurons" else None
+
+
+def figure(made: go.Figure) -> dcc.Graph:
+    """A Plotly figure as a component."""
+    return dcc.Graph(figure=made, style={"height": "298px"}, config={"displaylogo": False, "responsive": True})
 
 
 def always_on(source: Source, top: Any, share: Any, *chosen: Any) -> tuple[list[dict[str, Any]], str]:

@@ -22,7 +22,9 @@ def protect(app: Dash, password: str | None) -> None:
     """Compress, set headers, ask for the password. Call it after all callbacks are registered."""
     server: Flask = app.server
     server.config["COMPRESS_MIMETYPES"] = ["text/html", "text/css", "application/json", "application/javascript", "text/javascript"]
+    server.config["COMPRESS_ALGORITHM"] = ["gzip"]
     Compress(server)
+    server.after_request(_read_whole)
     policy = _policy(app.csp_hashes())
     if password:
         server.before_request(lambda: _ask(password))
@@ -33,6 +35,17 @@ def protect(app: Dash, password: str | None) -> None:
         for name, value in _HEADERS.items():
             response.headers[name] = value
         return response
+
+
+def _read_whole(response: Response) -> Response:
+    """Read a file that would be streamed, and close it: what is streamed is left open when it is compressed."""
+    if response.direct_passthrough and response.status_code == 200:
+        response.direct_passthrough = False
+        streamed = response.response
+        response.set_data(response.get_data())
+        if hasattr(streamed, "close"):
+            streamed.close()
+    return response
 
 
 def _policy(hashes: Sequence[str]) -> str:
