@@ -2,8 +2,8 @@
 
     python -m benchmarks.lens [--quick]
 
-One layer of a random GPT-2 small (12 heads of 64, width 768, vocabulary 50,257) at 32 prompts of 15
-tokens: values, heads and keys through their circuits, eight full vectors a prompt. Times of one
+A third of a layer of a random GPT-2 small (4 of 12 heads of 64, width 768, vocabulary 50,257) at 128
+prompts of 15 tokens: values, heads and keys through their circuits, three full vectors a prompt. Times of one
 thread are CPU time, those of all cores wall time; every figure is the least of interleaved rounds,
 since other programs may be using the machine.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Sizes:
     """Shape of the model and of the batch."""
 
     d_model: int
+    d_head: int
     n_head: int
     vocabulary: int
     prompts: int
@@ -43,8 +44,8 @@ class Sizes:
     alone: int
 
 
-FULL = Sizes(d_model=768, n_head=12, vocabulary=50_257, prompts=32, tokens=15, rounds=7, alone=24)
-QUICK = Sizes(d_model=128, n_head=4, vocabulary=4_000, prompts=8, tokens=15, rounds=2, alone=4)
+FULL = Sizes(d_model=768, d_head=64, n_head=4, vocabulary=50_257, prompts=128, tokens=15, rounds=4, alone=24)
+QUICK = Sizes(d_model=128, d_head=32, n_head=4, vocabulary=4_000, prompts=8, tokens=15, rounds=2, alone=4)
 
 
 class Layer:
@@ -53,14 +54,14 @@ class Layer:
     def __init__(self, sizes: Sizes) -> None:
         rng = np.random.default_rng(0)
         self.sizes = sizes
-        d, d_head = sizes.d_model, sizes.d_model // sizes.n_head
+        d, d_head = sizes.d_model, sizes.d_head
         self.norm = Norm("layer", np.ones(d, np.float32), np.full(d, 0.01, np.float32), 1e-5)
         self.unembedding = (rng.standard_normal((sizes.vocabulary, d), dtype=np.float32) * 0.02).T
         n_memory = sizes.prompts * sizes.tokens
         self.circuits = [rng.standard_normal((d_head, d), dtype=np.float32) * 0.02 for _ in range(2 * sizes.n_head)]
         counts = [n_memory + sizes.prompts] * sizes.n_head + [n_memory] * sizes.n_head
         self.heads = [rng.standard_normal((n, d_head), dtype=np.float32) for n in counts]
-        self.wide = rng.standard_normal((8 * sizes.prompts, d), dtype=np.float32)
+        self.wide = rng.standard_normal((3 * sizes.prompts, d), dtype=np.float32)
         targets = rng.integers(0, sizes.vocabulary, (sizes.prompts, 2))
         self.head_tokens = [targets[np.arange(len(part)) % sizes.prompts] for part in self.heads]
         self.wide_tokens = targets[np.arange(len(self.wide)) % sizes.prompts]
@@ -83,7 +84,7 @@ class Products:
 
     def __init__(self, layer: Layer) -> None:
         sizes, rng = layer.sizes, np.random.default_rng(1)
-        d_head = sizes.d_model // sizes.n_head
+        d_head = sizes.d_head
         self.rows = [np.ones((len(part), d_head + 1), np.float32) for part in layer.heads]
         self.factor = rng.standard_normal((d_head + 1, sizes.vocabulary), dtype=np.float32)
         self.wide = np.ones((len(layer.wide), sizes.d_model + 1), np.float32)

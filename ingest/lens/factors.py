@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,28 +37,44 @@ class Factors:
         self._disk_left = disk_bytes
         self._memory_left = MEMORY_BYTES
         self._kept: dict[str, Array] = {}
+        self._spaces: deque[Array] = deque(maxlen=2)
         self._lock = threading.Lock()
 
-    def of(self, circuits: Sequence[Float[Array, "d_in d"]], names: Sequence[str | None]) -> list[Factor]:
-        """The factors of circuits, those that are not kept by one GEMM together."""
+    @contextmanager
+    def of(self, circuits: Sequence[Float[Array, "d_in d"]], names: Sequence[str | None]) -> Iterator[list[Factor]]:
+        """The factors of circuits, those that are not kept by one GEMM together. Not to be used afterwards."""
         matrices = [self._find(name) for name in names]
         missing = [number for number, matrix in enumerate(matrices) if matrix is None]
-        made = self._make([circuits[number] for number in missing])
-        for number, matrix in zip(missing, made, strict=True):
-            matrices[number] = self._keep(names[number], matrix)
-        return [
-            self._unembedding.fold(circuit, matrix)
-            for circuit, matrix in zip(circuits, matrices, strict=True)
-            if matrix is not None
-        ]
+        size = sum(len(circuits[number]) + 1 for number in missing) * self._unembedding.vocabulary
+        space = self._space(size)
+        try:
+            made = self._make([circuits[number] for number in missing], space)
+            for number, matrix in zip(missing, made, strict=True):
+                matrices[number] = self._keep(names[number], matrix)
+            yield [
+                self._unembedding.fold(circuit, matrix)
+                for circuit, matrix in zip(circuits, matrices, strict=True)
+                if matrix is not None
+            ]
+        finally:
+            if space.size:
+                self._spaces.append(space)
 
-    def _make(self, circuits: Sequence[Array]) -> list[Array]:
+    def _space(self, size: int) -> Array:
+        """Memory for matrices, that of the last ones if it is large enough: fresh memory is slow to touch."""
+        try:
+            space = self._spaces.pop() if size else np.empty(0, np.float32)
+        except IndexError:
+            space = np.empty(0, np.float32)
+        return space if space.size >= size else np.empty(size, np.float32)
+
+    def _make(self, circuits: Sequence[Array], space: Array) -> list[Array]:
         if not circuits:
             return []
         rows = [self._unembedding.folded_rows(circuit) for circuit in circuits]
         left, vocabulary = np.vstack(rows), self._unembedding.vocabulary
         direct = self._unembedding.direct.matrix
-        matrices = np.empty((len(left), vocabulary), np.float32)
+        matrices = space[: len(left) * vocabulary].reshape(len(left), vocabulary)
 
         def multiply(columns: slice, _: Array) -> None:
             np.matmul(left, direct[:-1, columns], out=matrices[:, columns])

@@ -133,16 +133,17 @@ class LogitLens:
             self._check_circuit(part, circuit)
             self._check(part, len(circuit), pairs)
         factored = [number for number, part in enumerate(rows) if len(part) >= FACTORED_FROM]
-        factors = self._factors.of([circuits[number] for number in factored], [names[number] for number in factored])
-        by_number = dict(zip(factored, factors, strict=True))
-        jobs: list[Job] = []
-        for number, (part, pairs) in enumerate(zip(rows, tokens, strict=True)):
-            if number in by_number:
-                jobs.append((part, pairs, by_number[number]))
-            else:
-                whole = part.astype(np.float64) @ circuits[number].astype(np.float64)
-                jobs.append((whole, pairs, self._unembedding.direct))
-        return self._project(jobs)
+        wanted = [circuits[number] for number in factored]
+        with self._factors.of(wanted, [names[number] for number in factored]) as factors:
+            by_number = dict(zip(factored, factors, strict=True))
+            jobs: list[Job] = []
+            for number, (part, pairs) in enumerate(zip(rows, tokens, strict=True)):
+                if number in by_number:
+                    jobs.append((part, pairs, by_number[number]))
+                else:
+                    whole = part.astype(np.float64) @ circuits[number].astype(np.float64)
+                    jobs.append((whole, pairs, self._unembedding.direct))
+            return self._project(jobs)
 
     def project_static(self, rows: Float32[Array, "n d"], k: int = TOP_IDS) -> StaticProjection:
         """LL(row) and the top tokens of LL(-row), for vectors that no prompt changes."""

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from ingest.lens.kernels.settle import dot
-from ingest.lens.kernels.tally import EXACT, FAST
+from ingest.lens.kernels.tally import EXACT, FAST, ROUNDING
 
 CELLS = 1024
 SPARE = 256  # logits inside windows, beside the tokens' own, before a row is done wholly in float64
@@ -38,7 +38,7 @@ class Windows(NamedTuple):
 def new_windows(logits: np.ndarray, tolerance: np.ndarray) -> Windows:
     """Windows of `tolerance` (n,) around `logits` (n, T), nothing counted yet."""
     n, tokens = logits.shape
-    margin = tolerance[:, None]
+    margin = tolerance[:, None] + ROUNDING * np.abs(logits)
     # A window holds its low end and not its high end, and is never empty.
     high = np.nextafter((logits + margin).astype(np.float32), np.float32(np.inf))
     ends = np.concatenate([(logits - margin).astype(np.float32), high], axis=1)
