@@ -24,7 +24,7 @@ from neo4j.exceptions import (
 )
 
 from flowatlas.errors import QueryError, StoreError
-from flowatlas.settings import settings
+from flowatlas.settings import Settings, settings
 
 # What fails is raised, in words; the driver's own log would only repeat it, and its notifications are about
 # queries that are the same on both stores.
@@ -60,11 +60,11 @@ class Address:
 def connect(uri: str) -> tuple[neo4j.Driver, str]:
     """A driver whose server has answered, and the database's name. Raises StoreError."""
     address = Address.of(uri)
-    user, password = settings().neo4j_user, _password()
+    auth = credentials()
     try:
         driver = neo4j.GraphDatabase.driver(
             address.server,
-            auth=(user, password),
+            auth=auth,
             connection_timeout=10,
             connection_acquisition_timeout=30,
             max_transaction_retry_time=_RETRY_SECONDS,
@@ -76,7 +76,7 @@ def connect(uri: str) -> tuple[neo4j.Driver, str]:
             try:
                 driver.verify_connectivity()
             except ServiceUnavailable:
-                _probe(address, (user, password))
+                _probe(address, auth)
                 raise
             _check_version(uri, driver.get_server_info().agent)
             driver.execute_query("RETURN 1", database_=address.database, routing_=neo4j.RoutingControl.READ)
@@ -130,8 +130,13 @@ def _without_explain(message: str) -> str:
     return re.sub(rf"\n {{{shift}}}( *\^)", r"\n\1", message)
 
 
-def _password() -> str:
+def credentials() -> tuple[str, str]:
+    """User and password from the settings. Raises StoreError when there is no password."""
     found = settings()
+    return found.neo4j_user, _password(found)
+
+
+def _password(found: Settings) -> str:
     if found.neo4j_password is not None:
         return found.neo4j_password.get_secret_value()
     if found.neo4j_password_file is None:
