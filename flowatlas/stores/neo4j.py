@@ -8,13 +8,13 @@ from typing import Final, Literal
 
 import neo4j
 import pyarrow as pa
-from neo4j.exceptions import ClientError, DriverError, Neo4jError
+from neo4j.exceptions import ClientError, DriverError, Neo4jError, TransientError
 
 from flowatlas import __version__
 from flowatlas.errors import SchemaVersionError, StoreError
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
-from flowatlas.stores.neo4j_driver import connect, explained, in_words, query_error
+from flowatlas.stores.neo4j_driver import connect, explained, in_words, is_memory, query_error
 from flowatlas.stores.neo4j_rows import table_of
 from flowatlas.stores.neo4j_schema import META, ddl
 from flowatlas.stores.neo4j_write import delete_prompt, write_model, write_prompts
@@ -24,6 +24,8 @@ from flowatlas.vocabulary import SCHEMA_VERSION
 log = logging.getLogger(__name__)
 
 _FETCH: Final = 1000
+_REMEMBERED: Final = 1000
+"""Queries whose column names are remembered."""
 
 
 class Neo4jStore(Store):
@@ -58,9 +60,14 @@ class Neo4jStore(Store):
             with self._session(neo4j.READ_ACCESS) as session:
                 names = self._columns_of(session, text, parameters)
                 lists = ", ".join(f"collect(`{name}`), collect(`{name}` IS NULL)" for name in names)
-                record = session.run(f"CALL {{ {text}\n}} RETURN count(*), {lists}", dict(parameters or {})).single(
-                    strict=True
-                )
+                whole = f"CALL {{ {text}\n}} RETURN count(*), {lists}"
+                try:
+                    record = session.run(whole, dict(parameters or {})).single(strict=True)
+                except TransientError as error:
+                    if not is_memory(error):
+                        raise
+                    # Too much for one record: row by row the server holds less of it.
+                    return table_of(names, _columns(session.run(text, dict(parameters or {})), len(names)))
         except (Neo4jError, DriverError) as error:
             raise query_error(error) if isinstance(error, ClientError) else explained(self.uri, error) from error
         count, *values = record.values()
@@ -101,6 +108,8 @@ class Neo4jStore(Store):
 
     def _columns_of(self, session: neo4j.Session, text: str, parameters: Mapping[str, Parameter] | None) -> list[str]:
         if text not in self._columns:
+            if len(self._columns) >= _REMEMBERED:
+                self._columns.clear()
             result = session.run(f"EXPLAIN {text}", dict(parameters or {}))
             self._columns[text] = list(result.keys())
             result.consume()
@@ -169,6 +178,14 @@ def _make(session: neo4j.Session, statement: str) -> None:
     except ClientError as error:
         if "AlreadyExists" not in (error.code or ""):
             raise
+
+
+def _columns(result: neo4j.Result, number: int) -> list[list[object]]:
+    columns: list[list[object]] = [[] for _ in range(number)]
+    for record in result:
+        for column, value in zip(columns, record.values(), strict=True):
+            column.append(value)
+    return columns
 
 
 def _with_nulls(found: Sequence[object], null: Sequence[bool]) -> list[object]:

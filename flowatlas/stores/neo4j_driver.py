@@ -104,6 +104,11 @@ def in_words(uri: str) -> Iterator[None]:
         raise explained(uri, error) from error
 
 
+def is_memory(error: Exception) -> bool:
+    """Whether a transaction was too large for the server."""
+    return "OutOfMemory" in (getattr(error, "code", None) or "")
+
+
 def query_error(error: Neo4jError | DriverError) -> QueryError:
     """The database's message, its positions those of the text that the person wrote."""
     message = error.message if isinstance(error, Neo4jError) and error.message else str(error)
@@ -112,7 +117,7 @@ def query_error(error: Neo4jError | DriverError) -> QueryError:
         return QueryError(
             "The query was stopped: it took longer than allowed.", next_step="Ask for less, or with a LIMIT."
         )
-    if "OutOfMemory" in code:
+    if is_memory(error):
         return QueryError(
             "The query was stopped: it needs more memory than the server allows.",
             next_step="Ask for less, or with a LIMIT.",
@@ -180,7 +185,7 @@ def explained(uri: str, error: Exception) -> StoreError:
             known="A Community server has one: neo4j.",
             next_step="Name another one at the end of the URI: neo4j://host:7687/neo4j.",
         )
-    if "OutOfMemory" in code:
+    if is_memory(error):
         return StoreError(
             f"A prompt needs more memory in one transaction than the server at {uri} allows; it was not written.",
             known=_first_line(error),

@@ -28,7 +28,7 @@ from support.store_content import assert_same, content
 from support.synthetic_shards import PER_SHARD, PROMPTS, folder_of, tiny_shards
 
 INGEST_KILLS = 16
-SERVER_KILLS = 5
+SERVER_KILLS = 4
 WIDE = synthetic.Shape(n_layer=8, n_head=4, d_model=768, d_mlp=3072, vocabulary=400, tokens=5)
 
 
