@@ -21,8 +21,8 @@ FA.graph = {
     FA.graph.meta = meta;
     FA.graph.options.summary = meta.summary;
     if (!meta.boxes) FA.graph.picked = null;
-    FA.graph.restyle(true);
     if (!before || before.frame !== meta.frame) FA.graph.fit();
+    FA.graph.restyle();
     FA.graph.restorePick();
     FA.graph.applyClasses();
     FA.page.status(meta);
@@ -35,9 +35,6 @@ FA.graph = {
   attach(cy) {
     cy.scratch("fa", true);
     window.cy = cy;
-    const renderer = cy.renderer();
-    renderer.hideEdgesOnViewport = cy.elements().length > 900;
-    renderer.textureOnViewport = cy.elements().length > 900;
     cy.minZoom(0.04); cy.maxZoom(3);
     cy.on("mouseover", "node.n", (event) => {
       const point = event.originalEvent;
@@ -65,7 +62,7 @@ FA.graph = {
     cy.on("zoom", () => {
       FA.hover.hide();
       clearTimeout(FA.graph.zoomTimer);
-      FA.graph.zoomTimer = setTimeout(() => FA.graph.restyle(false), 120);
+      FA.graph.zoomTimer = setTimeout(() => FA.graph.restyle(), 120);
     });
     cy.on("pan", FA.hover.hide);
     new ResizeObserver(() => { cy.resize(); }).observe(cy.container());
@@ -73,15 +70,17 @@ FA.graph = {
 
   farness(cy) { return FA.graph.options.summary ? (cy.zoom() < 0.46 ? 1 : 0) : cy.zoom() < 0.2 ? 2 : cy.zoom() < 0.42 ? 1 : 0; },
 
-  restyle(force) {
+  /* Apply the stylesheet if anything that it depends on has changed. */
+  restyle() {
     const cy = FA.graph.cy();
     if (!cy || !FA.config) return;
-    const far = FA.graph.farness(cy), options = FA.graph.options;
-    if (!force && far === options.far) return;
-    options.far = far;
-    const heavy = cy.elements().length > 900, renderer = cy.renderer();
+    const options = FA.graph.options, heavy = cy.elements().length > 900, renderer = cy.renderer();
+    options.far = FA.graph.farness(cy);
     renderer.hideEdgesOnViewport = heavy;
     renderer.textureOnViewport = heavy;
+    const now = JSON.stringify([document.documentElement.dataset.theme, options]);
+    if (now === cy.scratch("fa-style")) return;
+    cy.scratch("fa-style", now);
     cy.style().fromJson(FA.stylesheet(FA.theme(), options)).update();
   },
 
@@ -90,7 +89,7 @@ FA.graph = {
     if (!cy || !cy.elements().length) return;
     cy.resize();
     cy.fit(cy.elements(), 18);
-    FA.graph.restyle(false);
+    FA.graph.restyle();
   },
 
   zoom(factor) {

@@ -64,7 +64,7 @@ FA.view = {
     FA.graph.options.color = FA.bucketField[state.color] ? state.color : "target";
     FA.graph.options.keys = state.keys;
     document.body.dataset.heads = state.heads;
-    if (before.color !== state.color || before.keys !== state.keys) { FA.graph.restyle(true); FA.page.legend(); }
+    if (before.color !== state.color || before.keys !== state.keys) { FA.graph.restyle(); FA.page.legend(); }
     const request = Object.fromEntries(FA.view.graphKeys.map((key) => [key, state[key]]));
     const text = JSON.stringify(request);
     if (text !== FA.view.asked) {

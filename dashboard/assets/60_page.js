@@ -37,7 +37,7 @@ FA.page = {
     document.documentElement.dataset.agThemeMode = name;
     dash_clientside.set_props("mantine", { forceColorScheme: name });
     dash_clientside.set_props("theme", { data: name });
-    FA.graph.restyle(true);
+    FA.graph.restyle();
     FA.page.legend();
   },
 

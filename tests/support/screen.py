@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 from dashboard.app import create_app
 from flowatlas.stores.base import Store
 
-LONG = 30_000
+LONG = 60_000
 """Milliseconds: machines that run the tests may be busy."""
 
 
@@ -101,12 +101,12 @@ class Screen:
         self.page.click(f'#tabs [data-tab="{name}"]')
         self.page.wait_for_function(f"() => document.body.dataset.tab === '{name}'")
 
-    def wait_text(self, selector: str, words: str) -> None:
+    def wait_text(self, selector: str, words: str, timeout: float = LONG) -> None:
         """Wait until an element shows these words."""
         self.page.wait_for_function(
             "([selector, words]) => [...document.querySelectorAll(selector)].some((one) => one.innerText.includes(words))",
             arg=[selector, words],
-            timeout=LONG,
+            timeout=timeout,
         )
 
     def choose(self, control: str, words: str) -> None:
