@@ -55,7 +55,7 @@ def tables(copying_model: Path) -> dict[str, pl.DataFrame]:
     workshop = Workshop(model, lens, TargetRanks(model.decoder, lens), Choices(), threads=1)
     prepared = prepare(PromptInput(text="the capital of Japan is the city of", target=SUBJECT), model, Choices())
     assert isinstance(prepared, Prepared)
-    return {name: pl.from_arrow(table) for name, table in graph_tables(workshop, [prepared]).items()}
+    return {name: pl.DataFrame(table) for name, table in graph_tables(workshop, [prepared]).items()}
 
 
 def test_every_memory_value_projects_to_its_own_source_token(tables: dict[str, pl.DataFrame]) -> None:
