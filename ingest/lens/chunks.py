@@ -1,11 +1,13 @@
 """Projections of one chunk of rows: GEMM and tally tile by tile, then what is in doubt in float64.
 
-Pure functions of their arguments, run by any thread; `buffer` is theirs while they run.
+Functions of their arguments, run by any thread; a buffer is theirs while they run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int, Int32
@@ -21,36 +23,78 @@ from ingest.lens.unembedding import Factor, Unembedding
 Array = np.ndarray
 
 
+class Tallies(Protocol):
+    """What makes tallies of rows: the tiles of this module, or a GPU."""
+
+    def of(
+        self,
+        left: Float[Array, "m d_1"],
+        factor: Factor,
+        tokens: Int[Array, "n 2"],
+        tolerance: Float[Array, " n"],
+        k: int,
+    ) -> tuple[Float[Array, "n 2"], Tally]:
+        """Logits of each row's tokens (NaN for none), and the tally of left @ the factor's matrix."""
+
+    def both_signs(self, linear: Float[Array, "n d"], tolerance: Float[Array, " n"], k: int) -> tuple[Tally, Tally]:
+        """The tallies of constant + linear part and of constant - linear part, no token asked for."""
+
+
+@dataclass(frozen=True)
+class TiledTallies:
+    """Tallies on the CPU, tile by tile in a buffer."""
+
+    unembedding: Unembedding
+    buffer: Array
+
+    def of(
+        self,
+        left: Float[Array, "m d_1"],
+        factor: Factor,
+        tokens: Int[Array, "n 2"],
+        tolerance: Float[Array, " n"],
+        k: int,
+    ) -> tuple[Float[Array, "n 2"], Tally]:
+        """See `Tallies`."""
+        asked = _logits_of(left[: len(tokens)], factor, tokens)
+        tally = new_tally(asked, tolerance)
+        for start, logits in tiles(left, factor, self.buffer):
+            tally_tile(tally, logits[: len(tokens)], start, k, self.unembedding.softcap)
+        return asked, tally
+
+    def both_signs(self, linear: Float[Array, "n d"], tolerance: Float[Array, " n"], k: int) -> tuple[Tally, Tally]:
+        """See `Tallies`."""
+        n, none = len(linear), np.full((len(linear), 2), np.nan)
+        up, down = new_tally(none, tolerance), new_tally(none, tolerance)
+        direct, constant = self.unembedding.direct, self.unembedding.constant_logits
+        for start, positive, negative in both_signs(linear, direct, constant, self.buffer):
+            tally_tile(up, positive[:n], start, k, self.unembedding.softcap)
+            tally_tile(down, negative[:n], start, k, self.unembedding.softcap)
+        return up, down
+
+
 def project_chunk(
     unembedding: Unembedding,
     factor: Factor,
     rows: Float[Array, "n d_in"],
     tokens: Int[Array, "n 2"],
     k: int,
-    buffer: Array,
+    tallies: Tallies,
 ) -> Projection:
     """LL(row) through a factor, with ranks of the tokens (-1: none)."""
     multiplied = unembedding.normalized(rows) if factor.folded is None else unembedding.scaled(rows, factor)
-    left = with_column(multiplied, 1.0)
-    asked = _logits_of(left[: len(rows)], factor, tokens)
-    tally = new_tally(asked, unembedding.tolerance(multiplied, factor))
-    for start, logits in tiles(left, factor, buffer):
-        tally_tile(tally, logits[: len(rows)], start, k, unembedding.softcap)
+    tolerance = unembedding.tolerance(multiplied, factor)
+    asked, tally = tallies.of(with_column(multiplied, 1.0), factor, tokens, tolerance, k)
     return _projection(
         unembedding, tally, asked, tokens, k, lambda doubtful: unembedding.exact(multiplied[doubtful], factor)
     )
 
 
-def static_chunk(unembedding: Unembedding, rows: Float[Array, "n d"], k: int, buffer: Array) -> StaticProjection:
+def static_chunk(unembedding: Unembedding, rows: Float[Array, "n d"], k: int, tallies: Tallies) -> StaticProjection:
     """LL(row) and the top ids of LL(-row): one GEMM, since only the constant does not change its sign."""
     linear = unembedding.normalized(rows) - unembedding.constant
-    constant = unembedding.constant_logits
-    tolerance = unembedding.tolerance(linear, unembedding.direct)
     none, tokens = np.full((len(rows), 2), np.nan), np.full((len(rows), 2), -1)
-    up, down = new_tally(none, tolerance), new_tally(none, tolerance)
-    for start, positive, negative in both_signs(linear, unembedding.direct, constant, buffer):
-        tally_tile(up, positive[: len(rows)], start, k, unembedding.softcap)
-        tally_tile(down, negative[: len(rows)], start, k, unembedding.softcap)
+    up, down = tallies.both_signs(linear, unembedding.tolerance(linear, unembedding.direct), k)
     ups = _projection(unembedding, up, none, tokens, k, lambda at: linear[at] + unembedding.constant)
     downs = _projection(unembedding, down, none, tokens, k, lambda at: unembedding.constant - linear[at])
     return StaticProjection(ups.entropy, ups.top_ids, ups.top_probs, downs.top_ids)

@@ -9,9 +9,10 @@ bounded by the chunk and the number of threads, whatever the number of rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
@@ -25,6 +26,10 @@ from ingest.lens.tiles import CHUNK_ROWS, buffer_size
 from ingest.lens.unembedding import Factor, Unembedding
 from ingest.lens.workers import Workers, usable_cores
 
+if TYPE_CHECKING:  # these load numba and torch, which those who do not project do without
+    from ingest.lens.chunks import Tallies
+    from ingest.lens.on_device import Device, DeviceTallies
+
 Array = np.ndarray
 Parts = TypeVar("Parts", Projection, StaticProjection)
 Job = tuple[Array, Array, Factor]
@@ -37,8 +42,10 @@ class LogitLens:
     """Projects vectors to the vocabulary. Safe to use from several threads.
 
     `threads` defaults to the cores this process may use. `cache` is a folder (of this model alone)
-    where at most `cache_bytes` of factors may be kept from one batch or run to the next. Raises
-    ModelError when weights or rows are not finite or shapes do not fit.
+    where at most `cache_bytes` of factors may be kept from one batch or run to the next. `device` is
+    `cpu`, `cuda` or `auto` (the faster of the two by a short measurement); ranks of static vectors
+    are always counted on the CPU. Raises ModelError when weights or rows are not finite or shapes do
+    not fit, UsageError when there is no such device.
     """
 
     def __init__(
@@ -53,12 +60,16 @@ class LogitLens:
         chunk_rows: int = CHUNK_ROWS,
         cache: Path | None = None,
         cache_bytes: int = 0,
+        device: Device = "cpu",
     ) -> None:
         self._unembedding = Unembedding(final_norm, unembedding, bias, logit_scale, softcap)
         self._chunk_rows = max(1, chunk_rows)
         size = buffer_size(self._chunk_rows, self._unembedding.vocabulary)
         self._workers = Workers(threads or usable_cores(), size)
         self._factors = Factors(self._unembedding, self._workers, cache, cache_bytes)
+        self._on_device: DeviceTallies | None = None
+        if device != "cpu":
+            self._choose(device)
 
     @classmethod
     def of(
@@ -69,6 +80,7 @@ class LogitLens:
         chunk_rows: int = CHUNK_ROWS,
         cache: Path | None = None,
         cache_bytes: int = 0,
+        device: Device = "cpu",
     ) -> Self:
         """The lens of a decoder: its final norm, unembedding, bias, logit scale and softcap.
 
@@ -84,6 +96,7 @@ class LogitLens:
             chunk_rows=chunk_rows,
             cache=None if cache is None else cache / decoder.fingerprint / "factors",
             cache_bytes=cache_bytes,
+            device=device,
         )
 
     @property
@@ -134,7 +147,7 @@ class LogitLens:
             self._check(part, len(circuit), pairs)
         factored = [number for number, part in enumerate(rows) if len(part) >= FACTORED_FROM]
         wanted = [circuits[number] for number in factored]
-        with self._factors.of(wanted, [names[number] for number in factored]) as factors:
+        with self._factors_of(wanted, [names[number] for number in factored]) as factors:
             by_number = dict(zip(factored, factors, strict=True))
             jobs: list[Job] = []
             for number, (part, pairs) in enumerate(zip(rows, tokens, strict=True)):
@@ -153,7 +166,9 @@ class LogitLens:
         k = min(k, self.k)
         chunks = self._chunks(len(rows))
         return _joined(
-            self._workers.run(lambda chunk, buffer: static_chunk(self._unembedding, rows[chunk], k, buffer), chunks)
+            self._workers.run(
+                lambda chunk, buffer: static_chunk(self._unembedding, rows[chunk], k, self._tallies(buffer)), chunks
+            )
         )
 
     def ranks_of(
@@ -180,16 +195,45 @@ class LogitLens:
         def work(task: tuple[int, slice], buffer: Array) -> Projection:
             rows, tokens, factor = jobs[task[0]]
             wanted = np.ascontiguousarray(tokens[task[1]], np.int64)
-            return project_chunk(self._unembedding, factor, rows[task[1]], wanted, self.k, buffer)
+            return project_chunk(self._unembedding, factor, rows[task[1]], wanted, self.k, self._tallies(buffer))
 
         parts: list[list[Projection]] = [[] for _ in jobs]
         for (number, _), part in zip(tasks, self._workers.run(work, tasks), strict=True):
             parts[number].append(part)
         return [_joined(part) for part in parts]
 
+    def _tallies(self, buffer: Array) -> Tallies:
+        from ingest.lens.chunks import TiledTallies
+
+        return TiledTallies(self._unembedding, buffer) if self._on_device is None else self._on_device
+
+    def _factors_of(
+        self, circuits: Sequence[Array], names: Sequence[str | None]
+    ) -> AbstractContextManager[list[Factor]]:
+        if self._on_device is None:
+            return self._factors.of(circuits, names)
+        return nullcontext(self._on_device.factors(circuits))
+
+    def _choose(self, device: Device) -> None:
+        """Go to the GPU when it is asked for, or found to be faster on some random rows."""
+        from ingest.lens.on_device import DeviceTallies, choose_device, least_seconds
+
+        rows = np.random.default_rng(0).standard_normal((CHUNK_ROWS, self._unembedding.d_model), dtype=np.float32)
+        tokens = np.zeros((CHUNK_ROWS, 2), np.int64)
+
+        def seconds(candidate: Device) -> float:
+            self._on_device = None if candidate == "cpu" else DeviceTallies(self._unembedding, candidate)
+            return least_seconds(lambda: self.project(rows, tokens))
+
+        chosen = choose_device(device, seconds)
+        self._on_device = None if chosen == "cpu" else DeviceTallies(self._unembedding, chosen)
+
     def _chunks(self, n: int, jobs: int = 1) -> list[slice]:
         """Slices of n rows: of one job, at least one for every thread."""
-        size = max(1, min(self._chunk_rows, n if jobs > 1 else -(-n // self._workers.threads)))
+        if self._on_device is not None:
+            size = self._on_device.chunk_rows
+        else:
+            size = max(1, min(self._chunk_rows, n if jobs > 1 else -(-n // self._workers.threads)))
         return [slice(start, min(start + size, n)) for start in range(0, max(n, 1), size)]
 
     def _check_circuit(self, rows: Array, circuit: Array) -> None:

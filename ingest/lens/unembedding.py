@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -28,13 +29,14 @@ GREATEST = 1e30
 
 @dataclass(frozen=True)
 class Factor:
-    """What takes rows of d_in numbers to logits: `matrix` (d_in + 1, V), the constant logits last.
+    """What takes rows of d_in numbers to logits: `matrix` (d_in + 1, V), the constant logits last
+    (a numpy array, or a torch tensor where a GPU does the work).
 
     `gram` (d_in, d_in) gives sigma^2, None without a norm. `folded` is centred(W) * weight, None for
     the identity; `lengths` are those of its rows, from which the rounding of a logit is estimated.
     """
 
-    matrix: Float[Array, "d_in_1 V"]
+    matrix: Any
     gram: Float[Array, "d_in d_in"] | None
     folded: Float[Array, "d_in d"] | None
     lengths: Float[Array, " d_in"]
@@ -120,7 +122,7 @@ class Unembedding:
         normalized: Array = centred * (sign * scale) * self.weight + self.constant
         return normalized
 
-    def fold(self, circuit: Float[Array, "d_in d"], matrix: Float[Array, "d_in_1 V"]) -> Factor:
+    def fold(self, circuit: Float[Array, "d_in d"], matrix: Any) -> Factor:
         """The factor of a circuit whose `matrix` is made from `folded_rows` by one GEMM."""
         centred = self.centred(circuit)
         folded = centred * self.weight

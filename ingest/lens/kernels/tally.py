@@ -236,9 +236,13 @@ def _collect(values, ids, n, floor, tolerance, row, maxima, hits, start, k):
             n, floor = compact(values, ids, n, k, floor, tolerance)
             if n > most:
                 return -1, floor
+        found = n
         for i in range(block, row.size, maxima.size):
-            values[n], ids[n] = row[i], start + i
+            ids[n] = i
             n += row[i] >= floor
+        for j in range(found, n):
+            values[j] = row[ids[j]]
+            ids[j] += start
     if n > CANDIDATES // 2:
         n, floor = compact(values, ids, n, k, floor, tolerance)
     return n, floor
