@@ -20,6 +20,7 @@ from neo4j.exceptions import (
     DriverError,
     Neo4jError,
     ServiceUnavailable,
+    TransientError,
     UnsupportedServerProduct,
 )
 
@@ -186,11 +187,7 @@ def explained(uri: str, error: Exception) -> StoreError:
             next_step="Name another one at the end of the URI: neo4j://host:7687/neo4j.",
         )
     if is_memory(error):
-        return StoreError(
-            f"A prompt needs more memory in one transaction than the server at {uri} allows; it was not written.",
-            known=_first_line(error),
-            next_step="Raise db.memory.transaction.max in neo4j.conf, or ingest with --keep top:K.",
-        )
+        return _too_large(error)
     if isinstance(error, UnsupportedServerProduct) or "handshake" in str(error).lower():
         return StoreError(
             f"What answers at {uri} does not speak a protocol of Neo4j {_OLDEST} or later.",
@@ -211,6 +208,25 @@ def explained(uri: str, error: Exception) -> StoreError:
         )
     kind = "refused" if isinstance(error, ClientError) else "failed at"
     return StoreError(f"The Neo4j server at {uri} {kind} a step.", known=_first_line(error))
+
+
+def _too_large(error: Exception) -> StoreError:
+    return StoreError(
+        "A prompt needs more memory in one transaction than the server allows; it was not written.",
+        known=_first_line(error),
+        next_step="Raise db.memory.transaction.max in neo4j.conf, or ingest with --keep top:K.",
+    )
+
+
+@contextmanager
+def once_if_too_large() -> Iterator[None]:
+    """Inside a managed transaction: running out of memory is not tried again, as the driver would for a minute."""
+    try:
+        yield
+    except TransientError as error:
+        if is_memory(error):
+            raise _too_large(error) from error
+        raise
 
 
 def _about_tls(error: BaseException | None) -> bool:

@@ -11,6 +11,7 @@ from neo4j.exceptions import ConstraintError
 
 from flowatlas.shards import Shard, renumber
 from flowatlas.stores.base import Written
+from flowatlas.stores.neo4j_driver import once_if_too_large
 from flowatlas.stores.neo4j_rows import by_prompt, chunks, neuron_groups, row_lists
 from flowatlas.stores.neo4j_schema import (
     META,
@@ -75,7 +76,8 @@ def delete_prompt(transaction: neo4j.ManagedTransaction, prompt: int) -> int:
 
 
 def _run(transaction: neo4j.ManagedTransaction, /, text: str, **parameters: object) -> None:
-    transaction.run(text, parameters).consume()
+    with once_if_too_large():
+        transaction.run(text, parameters).consume()
 
 
 def _take_ids(transaction: neo4j.ManagedTransaction, number: int) -> int:
