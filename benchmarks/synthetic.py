@@ -537,7 +537,7 @@ class _PromptGraph:
             {
                 "id": [self.local], "key": f"{self.model[:12]}-{prompt.number}", "model": self.model, "text": text,
                 "dataset": "facts" if prompt.number // 4 % 2 == 0 else "names", "group": prompt.group,
-                "pair": prompt.pair, "role": prompt.role, "n_tokens": self.tokens, "target": target,
+                "pair": prompt.pair, "role": None if prompt.number // 4 % 3 == 2 else prompt.role, "n_tokens": self.tokens, "target": target,
                 "target_id": prompt.target, "foil": None if foil is None else texts[foil].as_py(), "foil_id": foil,
                 "predicted": texts[predicted].as_py(), "predicted_id": predicted, "predicted_prob": final["top_probs"][0],
                 "target_prob": final["target_prob"], "target_rank": int(final["target_rank"]),

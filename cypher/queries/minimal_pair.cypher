@@ -1,7 +1,8 @@
 // minimal_pair
 // What changed between the clean and the corrupted prompt of a minimal pair: heads, largest change first.
 //
-// Each prompt's effect is that on its own target. For the whole flow of both graphs see `flowatlas compare`.
+// Each prompt's effect is that on its own target. A pair whose prompts have no roles takes the first stored as the clean
+// one. For the whole flow of both graphs see `flowatlas compare`.
 //
 // topic: comparison
 // parameters:
@@ -18,14 +19,18 @@
 //   clean_token - top token in the clean prompt
 //   corrupted_token - in the corrupted prompt
 MATCH (p:Prompt) WHERE p.complete AND p.pair = $pair
+WITH p.pair AS pair, coalesce(min(CASE WHEN p.role = 'clean' THEN p.id END), min(p.id)) AS first,
+  coalesce(max(CASE WHEN p.role = 'corrupted' THEN p.id END), max(p.id)) AS second
+WHERE first <> second
+MATCH (p:Prompt) WHERE p.complete AND p.pair = pair
 MATCH (h:Head)-[c:CONCATENATES]->(o:State) WHERE h.prompt = p.id AND h.position = p.n_tokens - 1
 WITH h.layer AS layer, h.head AS head,
-  max(CASE WHEN p.role = 'clean' THEN c.contribution END) AS clean,
-  max(CASE WHEN p.role = 'corrupted' THEN c.contribution END) AS corrupted,
-  max(CASE WHEN p.role = 'clean' THEN h.target_rank END) AS clean_rank,
-  max(CASE WHEN p.role = 'corrupted' THEN h.target_rank END) AS corrupted_rank,
-  max(CASE WHEN p.role = 'clean' THEN h.top_token END) AS clean_token,
-  max(CASE WHEN p.role = 'corrupted' THEN h.top_token END) AS corrupted_token
+  max(CASE WHEN p.id = first THEN c.contribution END) AS clean,
+  max(CASE WHEN p.id = second THEN c.contribution END) AS corrupted,
+  max(CASE WHEN p.id = first THEN h.target_rank END) AS clean_rank,
+  max(CASE WHEN p.id = second THEN h.target_rank END) AS corrupted_rank,
+  max(CASE WHEN p.id = first THEN h.top_token END) AS clean_token,
+  max(CASE WHEN p.id = second THEN h.top_token END) AS corrupted_token
 WHERE clean IS NOT NULL AND corrupted IS NOT NULL
 RETURN layer, head, clean, corrupted, corrupted - clean AS change, clean_rank, corrupted_rank, clean_token, corrupted_token
 ORDER BY abs(corrupted - clean) DESC, layer, head LIMIT $limit

@@ -1,6 +1,8 @@
 // minimal_pairs_mean
 // What changes between clean and corrupted prompts, averaged over all minimal pairs: heads, largest change first.
 //
+// A pair whose prompts have no roles takes the first stored as the clean one.
+//
 // topic: comparison
 // parameters:
 //   limit: int = 50, 1.. - rows
@@ -12,10 +14,14 @@
 //   mean_corrupted - mean in the corrupted prompts
 //   pairs - pairs compared
 MATCH (p:Prompt) WHERE p.complete AND p.pair IS NOT NULL /* selection of p */
+WITH p.pair AS pair, coalesce(min(CASE WHEN p.role = 'clean' THEN p.id END), min(p.id)) AS first,
+  coalesce(max(CASE WHEN p.role = 'corrupted' THEN p.id END), max(p.id)) AS second
+WHERE first <> second
+MATCH (p:Prompt) WHERE p.complete AND p.pair = pair
 MATCH (h:Head)-[c:CONCATENATES]->(o:State) WHERE h.prompt = p.id AND h.position = p.n_tokens - 1
-WITH p.pair AS pair, h.layer AS layer, h.head AS head,
-  max(CASE WHEN p.role = 'clean' THEN c.contribution END) AS clean,
-  max(CASE WHEN p.role = 'corrupted' THEN c.contribution END) AS corrupted
+WITH pair, h.layer AS layer, h.head AS head,
+  max(CASE WHEN p.id = first THEN c.contribution END) AS clean,
+  max(CASE WHEN p.id = second THEN c.contribution END) AS corrupted
 WHERE clean IS NOT NULL AND corrupted IS NOT NULL
 WITH layer, head, avg(clean) AS mean_clean, avg(corrupted) AS mean_corrupted, count(*) AS pairs
 RETURN layer, head, mean_corrupted - mean_clean AS mean_change, mean_clean, mean_corrupted, pairs

@@ -69,6 +69,7 @@ def write(table: pa.Table, format_: Format, out: Path | None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     sys.stdout.write(data.decode())
+    sys.stdout.flush()
 
 
 def write_file(out: Path, data: bytes) -> None:

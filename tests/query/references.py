@@ -494,9 +494,17 @@ def shared_neurons(data: ShardTables, a: str, b: str, rank: int = 10, share: flo
     return rows.join(mlp_rows(data), on=["layer", "neuron"])
 
 
+def roles(prompts: pl.DataFrame) -> pl.DataFrame:
+    """Prompts of pairs with a role each: the first is the clean one where the store holds no roles."""
+    rows = prompts.filter(pl.col("pair").is_not_null())
+    order = pl.when(pl.col("id") == pl.col("id").min().over("pair")).then(pl.lit("clean")).otherwise(pl.lit("corrupted"))
+    both = rows.filter(pl.len().over("pair") == 2)
+    return both.with_columns(role=pl.coalesce("role", order))
+
+
 def by_role(data: ShardTables, prompts: pl.DataFrame) -> pl.DataFrame:
     """Heads of the clean prompts beside those of the corrupted ones of the same pair."""
-    rows = heads(data, prompts.filter(pl.col("pair").is_not_null()), "pair", "role")
+    rows = heads(data, roles(prompts), "pair", "role")
     clean, corrupted = (
         rows.filter(pl.col("role") == role).select(
             "pair", "layer", "head", pl.col("contribution").cast(pl.Float64).alias(role),
@@ -521,7 +529,7 @@ def minimal_pairs_mean(data: ShardTables, **given: Any) -> pl.DataFrame:
 
 @reference
 def pairs(data: ShardTables, **given: Any) -> pl.DataFrame:
-    rows = chosen(data, given).filter(pl.col("pair").is_not_null())
+    rows = roles(chosen(data, given))
     clean, corrupted = (
         rows.filter(pl.col("role") == role).select(
             "pair", pl.col("id").alias(role), pl.col("target").alias(f"{role}_target"), pl.col("text").alias(f"{role}_text")

@@ -55,7 +55,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("similar_prompts", {"prompt": 2}), ("similar_prompts", {"prompt": 8, "rank": 40, "dataset": "facts"}),
     ("compare_prompts", {"a": 4, "b": 5}), ("compare_heads", {"a": 1, "b": 9}),
     ("compare_groups", {"a": "group=first", "b": "group=second"}), ("compare_groups", {"a": "all", "b": "dataset=names,correct=true", "rank": 30}),
-    ("minimal_pair", {"pair": "pair-3"}), ("minimal_pairs_mean", {}), ("minimal_pairs_mean", {"dataset": "facts"}), ("pairs", {}),
+    ("minimal_pair", {"pair": "pair-3"}), ("minimal_pair", {"pair": "pair-2"}), ("minimal_pairs_mean", {}), ("minimal_pairs_mean", {"dataset": "facts"}), ("pairs", {}),
     ("shared_heads", {"a": "group=first", "b": "role=clean"}), ("shared_heads", {"a": "all", "b": "all", "rank": 50, "share": 0.2}),
     ("shared_neurons", {"a": "group=first", "b": "correct=true", "rank": 4}), ("shared_neurons", {"a": "group=first", "b": "group=second", "share": 0.3}),
     ("paths_from_token", {"prompt": 1, "source": 1, "minimum": 0.8}), ("paths_from_token", {"prompt": 0, "source": 0, "minimum": 0.25}),
