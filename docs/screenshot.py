@@ -18,14 +18,14 @@ from werkzeug.serving import make_server
 from dashboard.app import create_app
 from flowatlas.stores import open_store
 
-PICTURES: Final = Path(__file__).with_name("screenshots")
-VIEWS: Final[dict[str, dict[str, object]]] = {"graph": {"p": 0, "l": "1-1"}, "overview": {"p": 0}}
-"""What is shown in each picture, as the page's address says it."""
+PICTURE: Final = Path(__file__).parent / "screenshots" / "graph.png"
+VIEW: Final = {"p": 0, "l": "1-1"}
+"""What the picture shows, as the page's address says it: prompt 0, layer 1."""
 
 
 def main() -> None:
-    """Serve the store on a free port and take the pictures."""
-    parser = argparse.ArgumentParser(description="Take the pictures of the documentation.")
+    """Serve the store on a free port and take the picture."""
+    parser = argparse.ArgumentParser(description="Take the picture of the readme.")
     parser.add_argument("store", help="a store of examples/prompts.jsonl, such as demo.run/demo.lbug")
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="Chromium's executable")
     asked = parser.parse_args()
@@ -36,11 +36,10 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=asked.chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1440, "height": 860})
-            for name, view in VIEWS.items():
-                page.goto(f"http://127.0.0.1:{server.server_port}/?{urlencode(view)}")
-                page.wait_for_function("() => Number(document.body.dataset.ready || 0) > 0", timeout=60_000)
-                page.wait_for_timeout(1500)
-                page.screenshot(path=PICTURES / f"{name}.png")
+            page.goto(f"http://127.0.0.1:{server.server_port}/?{urlencode(VIEW)}")
+            page.wait_for_function("() => Number(document.body.dataset.ready || 0) > 0", timeout=60_000)
+            page.wait_for_timeout(1500)
+            page.screenshot(path=PICTURE)
             browser.close()
         server.shutdown()
 
