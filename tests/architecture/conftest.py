@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """One thread for torch and NumPy meanwhile."""
     before = torch.get_num_threads()
