@@ -16,7 +16,7 @@ from flowatlas.vocabulary import TOP_TOKENS
 from ingest.lens.kernels.ranks import count_tile, new_windows, settle_ranks
 from ingest.lens.kernels.settle import finish, settle
 from ingest.lens.kernels.tally import Tally, new_tally, tally_tile
-from ingest.lens.projection import Projection, StaticProjection
+from ingest.lens.projection import Found, StaticProjection
 from ingest.lens.tiles import both_signs, tiles, with_column
 from ingest.lens.unembedding import Factor, Unembedding
 
@@ -30,10 +30,10 @@ class Tallies(Protocol):
         self,
         left: Float[Array, "m d_1"],
         factor: Factor,
-        tokens: Int[Array, "n 2"],
+        tokens: Int[Array, "n s"],
         tolerance: Float[Array, " n"],
         k: int,
-    ) -> tuple[Float[Array, "n 2"], Tally]:
+    ) -> tuple[Float[Array, "n s"], Tally]:
         """Logits of each row's tokens (NaN for none), and the tally of left @ the factor's matrix."""
 
     def both_signs(self, linear: Float[Array, "n d"], tolerance: Float[Array, " n"], k: int) -> tuple[Tally, Tally]:
@@ -51,10 +51,10 @@ class TiledTallies:
         self,
         left: Float[Array, "m d_1"],
         factor: Factor,
-        tokens: Int[Array, "n 2"],
+        tokens: Int[Array, "n s"],
         tolerance: Float[Array, " n"],
         k: int,
-    ) -> tuple[Float[Array, "n 2"], Tally]:
+    ) -> tuple[Float[Array, "n s"], Tally]:
         """See `Tallies`."""
         asked = _logits_of(left[: len(tokens)], factor, tokens)
         tally = new_tally(asked, tolerance)
@@ -64,7 +64,7 @@ class TiledTallies:
 
     def both_signs(self, linear: Float[Array, "n d"], tolerance: Float[Array, " n"], k: int) -> tuple[Tally, Tally]:
         """See `Tallies`."""
-        n, none = len(linear), np.full((len(linear), 2), np.nan)
+        n, none = len(linear), np.empty((len(linear), 0))
         up, down = new_tally(none, tolerance), new_tally(none, tolerance)
         direct, constant = self.unembedding.direct, self.unembedding.constant_logits
         for start, positive, negative in both_signs(linear, direct, constant, self.buffer):
@@ -77,15 +77,15 @@ def project_chunk(
     unembedding: Unembedding,
     factor: Factor,
     rows: Float[Array, "n d_in"],
-    tokens: Int[Array, "n 2"],
+    tokens: Int[Array, "n s"],
     k: int,
     tallies: Tallies,
-) -> Projection:
+) -> Found:
     """LL(row) through a factor, with ranks of the tokens (-1: none)."""
     multiplied = unembedding.normalized(rows) if factor.folded is None else unembedding.scaled(rows, factor)
     tolerance = unembedding.tolerance(multiplied, factor)
     asked, tally = tallies.of(with_column(multiplied, 1.0), factor, tokens, tolerance, k)
-    return _projection(
+    return _found(
         unembedding, tally, asked, tokens, k, lambda doubtful: unembedding.exact(multiplied[doubtful], factor)
     )
 
@@ -93,10 +93,10 @@ def project_chunk(
 def static_chunk(unembedding: Unembedding, rows: Float[Array, "n d"], k: int, tallies: Tallies) -> StaticProjection:
     """LL(row) and the top ids of LL(-row): one GEMM, since only the constant does not change its sign."""
     linear = unembedding.normalized(rows) - unembedding.constant
-    none, tokens = np.full((len(rows), 2), np.nan), np.full((len(rows), 2), -1)
+    none, tokens = np.empty((len(rows), 0)), np.empty((len(rows), 0), np.int64)
     up, down = tallies.both_signs(linear, unembedding.tolerance(linear, unembedding.direct), k)
-    ups = _projection(unembedding, up, none, tokens, k, lambda at: linear[at] + unembedding.constant)
-    downs = _projection(unembedding, down, none, tokens, k, lambda at: unembedding.constant - linear[at])
+    ups = _found(unembedding, up, none, tokens, k, lambda at: linear[at] + unembedding.constant)
+    downs = _found(unembedding, down, none, tokens, k, lambda at: unembedding.constant - linear[at])
     return StaticProjection(ups.entropy, ups.top_ids, ups.top_probs, downs.top_ids)
 
 
@@ -120,30 +120,33 @@ def ranks_chunk(
     return ranks
 
 
-def _projection(
+def _found(
     unembedding: Unembedding,
     tally: Tally,
-    asked: Float[Array, "n 2"],
-    tokens: Int[Array, "n 2"],
+    asked: Float[Array, "n s"],
+    tokens: Int[Array, "n s"],
     k: int,
     exact_rows: Callable[[Int[Array, " f"]], Float[Array, "f d"]],
-) -> Projection:
+) -> Found:
     """What a full tally comes to; `exact_rows` gives, in float64, what the unembedding multiplies."""
     n, t = len(tokens), min(TOP_TOKENS, k)
     entropy = np.empty(n, np.float32)
     top_ids, top_probs = np.empty((n, k), np.int32), np.empty((n, t), np.float32)
-    ranks, probs = np.empty((n, 2), np.int32), np.empty((n, 2), np.float32)
+    ranks, probs = np.empty(tokens.shape, np.int32), np.empty(tokens.shape, np.float32)
     cap, out = unembedding.softcap, (entropy, top_ids, top_probs, ranks, probs)
     finish(tally, asked, cap, *out)
     doubtful = np.flatnonzero((tally.doubt > 0) | (tally.n_near > 1).any(1))
     if doubtful.size:
         settle(tally, doubtful, exact_rows(doubtful), unembedding.vectors, unembedding.bias, tokens, cap, *out)
-    return Projection(entropy, top_ids, top_probs, ranks[:, 0], probs[:, 0], ranks[:, 1], probs[:, 1])
+    return Found(entropy, top_ids, top_probs, ranks, probs)
 
 
-def _logits_of(left: Float[Array, "n d_1"], factor: Factor, tokens: Int[Array, "n 2"]) -> Float[Array, "n 2"]:
+def _logits_of(left: Float[Array, "n d_1"], factor: Factor, tokens: Int[Array, "n s"]) -> Float[Array, "n s"]:
     """Logits of each row's own tokens, NaN for none."""
     ids, index = np.unique(tokens, return_inverse=True)
-    columns = factor.matrix[:, ids].T.astype(np.float64)[index.reshape(tokens.shape)]
-    logits = np.einsum("nk,nsk->ns", left.astype(np.float64), columns)
-    return np.where(tokens < 0, np.nan, logits)
+    columns = factor.matrix[:, ids].T.astype(np.float64)
+    wide, logits = left.astype(np.float64), np.full(tokens.shape, np.nan)
+    for slot, column in enumerate(index.reshape(tokens.shape).T):
+        there = np.flatnonzero(tokens[:, slot] >= 0)
+        logits[there, slot] = np.einsum("nk,nk->n", wide[there], columns[column[there]])
+    return logits

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -21,7 +21,8 @@ from flowatlas.errors import ModelError
 from flowatlas.vocabulary import TOP_IDS
 from ingest.architecture.decoder import Decoder, Norm
 from ingest.lens.factors import Factors
-from ingest.lens.projection import Projection, StaticProjection
+from ingest.lens.projection import Found, Projection, StaticProjection
+from ingest.lens.sharing import Sharing, share
 from ingest.lens.tiles import CHUNK_ROWS, buffer_size
 from ingest.lens.unembedding import Factor, Unembedding
 from ingest.lens.workers import Workers, usable_cores
@@ -31,8 +32,8 @@ if TYPE_CHECKING:  # these load numba and torch, which those who do not project 
     from ingest.lens.on_device import Device, DeviceTallies
 
 Array = np.ndarray
-Parts = TypeVar("Parts", Projection, StaticProjection)
-Job = tuple[Array, Array, Factor]
+Parts = TypeVar("Parts", Found, StaticProjection)
+Job = tuple[Sharing, Factor]
 
 FACTORED_FROM = 70
 """Rows of one head from which making its factor costs less than projecting whole vectors."""
@@ -115,7 +116,7 @@ class LogitLens:
         `tokens` are the ids of each row's target and foil, -1 for none.
         """
         self._check(rows, self._unembedding.d_model, tokens)
-        return self._project([(rows, tokens, self._unembedding.direct)])[0]
+        return self._project([(share(rows, tokens), self._unembedding.direct)])[0]
 
     def project_through(
         self,
@@ -145,17 +146,18 @@ class LogitLens:
         for part, circuit, pairs in zip(rows, circuits, tokens, strict=True):
             self._check_circuit(part, circuit)
             self._check(part, len(circuit), pairs)
-        factored = [number for number, part in enumerate(rows) if len(part) >= FACTORED_FROM]
+        shared = [share(part, pairs) for part, pairs in zip(rows, tokens, strict=True)]
+        factored = [number for number, distinct in enumerate(shared) if len(distinct.rows) >= FACTORED_FROM]
         wanted = [circuits[number] for number in factored]
         with self._factors_of(wanted, [names[number] for number in factored]) as factors:
             by_number = dict(zip(factored, factors, strict=True))
             jobs: list[Job] = []
-            for number, (part, pairs) in enumerate(zip(rows, tokens, strict=True)):
+            for number, distinct in enumerate(shared):
                 if number in by_number:
-                    jobs.append((part, pairs, by_number[number]))
+                    jobs.append((distinct, by_number[number]))
                 else:
-                    whole = part.astype(np.float64) @ circuits[number].astype(np.float64)
-                    jobs.append((whole, pairs, self._unembedding.direct))
+                    whole = distinct.rows.astype(np.float64) @ circuits[number].astype(np.float64)
+                    jobs.append((replace(distinct, rows=whole), self._unembedding.direct))
             return self._project(jobs)
 
     def project_static(self, rows: Float32[Array, "n d"], k: int = TOP_IDS) -> StaticProjection:
@@ -190,17 +192,21 @@ class LogitLens:
     def _project(self, jobs: Sequence[Job]) -> list[Projection]:
         from ingest.lens.chunks import project_chunk  # loads numba
 
-        tasks = [(number, chunk) for number, job in enumerate(jobs) for chunk in self._chunks(len(job[0]), len(jobs))]
+        tasks = [
+            (number, chunk)
+            for number, (part, _) in enumerate(jobs)
+            for chunk in self._chunks(len(part.rows), len(jobs))
+        ]
 
-        def work(task: tuple[int, slice], buffer: Array) -> Projection:
-            rows, tokens, factor = jobs[task[0]]
-            wanted = np.ascontiguousarray(tokens[task[1]], np.int64)
-            return project_chunk(self._unembedding, factor, rows[task[1]], wanted, self.k, self._tallies(buffer))
+        def work(task: tuple[int, slice], buffer: Array) -> Found:
+            (part, factor), chunk = jobs[task[0]], task[1]
+            tokens = np.ascontiguousarray(part.tokens[chunk], np.int64)
+            return project_chunk(self._unembedding, factor, part.rows[chunk], tokens, self.k, self._tallies(buffer))
 
-        parts: list[list[Projection]] = [[] for _ in jobs]
-        for (number, _), part in zip(tasks, self._workers.run(work, tasks), strict=True):
-            parts[number].append(part)
-        return [_joined(part) for part in parts]
+        found: list[list[Found]] = [[] for _ in jobs]
+        for (number, _), chunk in zip(tasks, self._workers.run(work, tasks), strict=True):
+            found[number].append(chunk)
+        return [_joined(chunks).of(part.row, part.slot) for chunks, (part, _) in zip(found, jobs, strict=True)]
 
     def _tallies(self, buffer: Array) -> Tallies:
         from ingest.lens.chunks import TiledTallies

@@ -75,21 +75,23 @@ class DeviceTallies:
         self,
         left: Float[Array, "m d_1"],
         factor: Factor,
-        tokens: Int[Array, "n 2"],
+        tokens: Int[Array, "n s"],
         tolerance: Float[Array, " n"],
         k: int,
-    ) -> tuple[Float[Array, "n 2"], Tally]:
+    ) -> tuple[Float[Array, "n s"], Tally]:
         """Logits of each row's tokens, and the tally of left @ matrix."""
         matrix: torch.Tensor = self._direct if factor.folded is None else factor.matrix
         rows = self._move(left[: len(tokens)])
-        columns = matrix.T[self._move(np.maximum(tokens, 0))].double()
-        asked = torch.einsum("nk,nsk->ns", rows.double(), columns).cpu().numpy()
-        asked = np.where(tokens < 0, np.nan, asked)
+        asked = np.full(tokens.shape, np.nan)
+        for slot, column in enumerate(tokens.T):
+            there = np.flatnonzero(column >= 0)
+            vectors = matrix.T[self._move(column[there])].double()
+            asked[there, slot] = (rows[self._move(there)].double() * vectors).sum(dim=1).cpu().numpy()
         return asked, self._tally(rows @ matrix, asked, tolerance, k)
 
     def both_signs(self, linear: Float[Array, "n d"], tolerance: Float[Array, " n"], k: int) -> tuple[Tally, Tally]:
         """The tallies of constant + linear part and of constant - linear part, no token asked for."""
-        none = np.full((len(linear), 2), np.nan)
+        none = np.empty((len(linear), 0))
         logits = self._move(linear.astype(np.float32)) @ self._direct[:-1]
         constant = self._move(self._unembedding.constant_logits)
         return self._tally(constant + logits, none, tolerance, k), self._tally(constant - logits, none, tolerance, k)
@@ -97,12 +99,12 @@ class DeviceTallies:
     def _move(self, array: Array) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
-    def _tally(self, logits: torch.Tensor, asked: Float[Array, "n 2"], tolerance: Float[Array, " n"], k: int) -> Tally:
+    def _tally(self, logits: torch.Tensor, asked: Float[Array, "n s"], tolerance: Float[Array, " n"], k: int) -> Tally:
         tally = new_tally(asked, tolerance)
         self._choose(tally, logits, k)
         self._weigh(tally, logits)
-        for side in range(2):
-            self._count(tally, logits, side)
+        for slot in range(asked.shape[1]):
+            self._count(tally, logits, slot)
         return tally
 
     def _choose(self, tally: Tally, logits: torch.Tensor, k: int) -> None:
@@ -126,12 +128,12 @@ class DeviceTallies:
         tally.total[:] = powers.sum(dim=1, dtype=torch.float64).cpu().numpy()
         tally.weighted[:] = (powers * y).sum(dim=1, dtype=torch.float64).cpu().numpy()
 
-    def _count(self, tally: Tally, logits: torch.Tensor, side: int) -> None:
-        low, high = self._move(tally.low[:, [side]]), self._move(tally.high[:, [side]])
+    def _count(self, tally: Tally, logits: torch.Tensor, slot: int) -> None:
+        low, high = self._move(tally.low[:, [slot]]), self._move(tally.high[:, [slot]])
         above = (logits > high).sum(dim=1)
         close = (logits >= low).sum(dim=1) - above
-        tally.above[:, side], tally.n_near[:, side] = above.cpu().numpy(), close.cpu().numpy()
-        n_near = tally.n_near[:, side]
+        tally.above[:, slot], tally.n_near[:, slot] = above.cpu().numpy(), close.cpu().numpy()
+        n_near = tally.n_near[:, slot]
         doubtful = np.flatnonzero((n_near > 1) & (n_near <= NEAR))
         if not doubtful.size:
             return
@@ -139,4 +141,4 @@ class DeviceTallies:
         inside = (logits[at] >= low[at]) & (logits[at] <= high[at])
         row, token = (found.cpu().numpy() for found in inside.nonzero(as_tuple=True))
         place = np.arange(len(row)) - np.searchsorted(row, row)
-        tally.near[doubtful[row], side, place] = token
+        tally.near[doubtful[row], slot, place] = token

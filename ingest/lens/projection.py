@@ -37,3 +37,28 @@ class StaticProjection:
     top_ids: Int[Array, "n k"]
     top_probs: Float[Array, "n t"]
     bottom_ids: Int[Array, "n k"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Projections of n vectors that may each be asked for s tokens; 0 and nan where for fewer."""
+
+    entropy: Float[Array, " n"]
+    top_ids: Int[Array, "n k"]
+    top_probs: Float[Array, "n t"]
+    ranks: Int[Array, "n s"]
+    probs: Float[Array, "n s"]
+
+    def of(self, row: Int[Array, " m"], slot: Int[Array, "m 2"]) -> Projection:
+        """Projections of `row`s, target and foil in the slots that `slot` says."""
+        ranks = np.take_along_axis(self.ranks[row], slot, axis=1)
+        probs = np.take_along_axis(self.probs[row], slot, axis=1)
+        return Projection(
+            self.entropy[row],
+            self.top_ids[row],
+            self.top_probs[row],
+            ranks[:, 0],
+            probs[:, 0],
+            ranks[:, 1],
+            probs[:, 1],
+        )

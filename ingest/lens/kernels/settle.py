@@ -24,22 +24,22 @@ def _sort(values, ids):
 
 @njit(**EXACT)
 def finish(tally, logits, cap, entropy, top_ids, top_probs, ranks, probs):
-    """Turn a full tally into projections: `logits` (n, 2) are those of target and foil.
+    """Turn a full tally into projections: `logits` (n, s) are those of the tokens asked for.
 
-    Fills `entropy` (n,) in bits, `top_ids` (n, k), `top_probs` (n, t), `ranks` and `probs` (n, 2),
+    Fills `entropy` (n,) in bits, `top_ids` (n, k), `top_probs` (n, t), `ranks` and `probs` (n, s),
     and marks in the tally what `settle` has to decide.
     """
     k, t = top_ids.shape[1], top_probs.shape[1]
     for r in range(entropy.size):
         total, shift = tally.total[r], np.float64(tally.shift[r])
         entropy[r] = max(math.log2(total) - tally.weighted[r] / total, 0.0)
-        for side in range(2):
-            if np.isnan(tally.low[r, side]):
-                ranks[r, side], probs[r, side] = 0, np.nan
+        for slot in range(ranks.shape[1]):
+            if np.isnan(tally.low[r, slot]):
+                ranks[r, slot], probs[r, slot] = 0, np.nan
                 continue
-            ranks[r, side] = 1 + tally.above[r, side]
-            probs[r, side] = math.exp(capped(np.float64(logits[r, side]), cap) - shift) / total
-            if tally.n_near[r, side] > NEAR:
+            ranks[r, slot] = 1 + tally.above[r, slot]
+            probs[r, slot] = math.exp(capped(np.float64(logits[r, slot]), cap) - shift) / total
+            if tally.n_near[r, slot] > NEAR:
                 tally.doubt[r] = FULL
         if tally.doubt[r] == FULL:
             continue
@@ -93,9 +93,9 @@ def _whole_row(exact, vectors, bias, tokens, cap, top_ids, top_probs, ranks, pro
         logits[token] = dot(exact, vectors[token]) + bias[token]
     order = np.argsort(-logits, kind="mergesort")
     top_ids[:] = order[: top_ids.size]
-    for side in range(2):
-        if tokens[side] >= 0:
-            ranks[side] = 1 + (logits > logits[tokens[side]]).sum()
+    for slot in range(tokens.size):
+        if tokens[slot] >= 0:
+            ranks[slot] = 1 + (logits > logits[tokens[slot]]).sum()
     for token in range(bias.size):
         logits[token] = capped(logits[token], cap)
     logits -= logits.max()
@@ -103,9 +103,9 @@ def _whole_row(exact, vectors, bias, tokens, cap, top_ids, top_probs, ranks, pro
     total = powers.sum()
     for i in range(top_probs.size):
         top_probs[i] = powers[order[i]] / total
-    for side in range(2):
-        if tokens[side] >= 0:
-            probs[side] = powers[tokens[side]] / total
+    for slot in range(tokens.size):
+        if tokens[slot] >= 0:
+            probs[slot] = powers[tokens[slot]] / total
     return (math.log(total) - (powers * logits).sum() / total) * math.log2(math.e)
 
 
@@ -120,10 +120,10 @@ def settle(tally, rows, exact, vectors, bias, tokens, cap, entropy, top_ids, top
                 exact[f], vectors, bias, tokens[r], cap, top_ids[r], top_probs[r], ranks[r], probs[r]
             )
             continue
-        for side in range(2):
-            if tally.n_near[r, side] > 1:
-                near = tally.near[r, side, : tally.n_near[r, side]]
-                ranks[r, side] += _settle_rank(exact[f], vectors, bias, tokens[r, side], near)
+        for slot in range(tokens.shape[1]):
+            if tally.n_near[r, slot] > 1:
+                near = tally.near[r, slot, : tally.n_near[r, slot]]
+                ranks[r, slot] += _settle_rank(exact[f], vectors, bias, tokens[r, slot], near)
         if tally.doubt[r] == TOP:
             floor = tally.values[r, k - 1] - tally.tolerance[r]
             close = k

@@ -33,17 +33,17 @@ _LOG2E = np.float32(1.4426950408889634)
 
 
 class Tally(NamedTuple):
-    """What n rows' tiles have come to so far. Side 0 is the target, side 1 the foil.
+    """What n rows' tiles have come to so far. Each row may be asked for s tokens (target, foil).
 
     `low`, `high` bound the logits that cannot be told from the target's (NaN without a target).
     """
 
     tolerance: np.ndarray  # (n,) float32
-    low: np.ndarray  # (n, 2) float32
-    high: np.ndarray  # (n, 2) float32
-    above: np.ndarray  # (n, 2) int64, logits > high
-    n_near: np.ndarray  # (n, 2) int64, logits between low and high
-    near: np.ndarray  # (n, 2, NEAR) int32, their ids
+    low: np.ndarray  # (n, s) float32
+    high: np.ndarray  # (n, s) float32
+    above: np.ndarray  # (n, s) int64, logits > high
+    n_near: np.ndarray  # (n, s) int64, logits between low and high
+    near: np.ndarray  # (n, s, NEAR) int32, their ids
     shift: np.ndarray  # (n,) float32, subtracted before the exponential
     total: np.ndarray  # (n,) float64, sum of 2**y
     weighted: np.ndarray  # (n,) float64, sum of 2**y * y
@@ -55,20 +55,20 @@ class Tally(NamedTuple):
 
 
 def new_tally(logits: np.ndarray, tolerance: np.ndarray) -> Tally:
-    """An empty tally for rows whose target and foil have `logits` (n, 2), NaN for none.
+    """An empty tally for rows whose tokens have `logits` (n, s), NaN for none.
 
     Where vector and token are parallel all partial sums are as great as the logit, and so is their
     rounding: without its share a target's own logit could be counted as greater than the target's.
     """
-    n = len(logits)
+    n, slots = logits.shape
     margin = tolerance[:, None] + ROUNDING * np.abs(logits)
     return Tally(
         tolerance=tolerance,
         low=(logits - margin).astype(np.float32),
         high=(logits + margin).astype(np.float32),
-        above=np.zeros((n, 2), np.int64),
-        n_near=np.zeros((n, 2), np.int64),
-        near=np.empty((n, 2, NEAR), np.int32),
+        above=np.zeros((n, slots), np.int64),
+        n_near=np.zeros((n, slots), np.int64),
+        near=np.empty((n, slots, NEAR), np.int32),
         shift=np.full(n, np.nan, np.float32),
         total=np.zeros(n),
         weighted=np.zeros(n),
@@ -310,12 +310,12 @@ def tally_tile(tally, logits, start, k, cap):
             tally.n_candidates[r], tally.floor[r] = count, floor
             if count < 0:
                 doubt[r] = FULL
-        for side in range(2):
-            if np.isnan(low[r, side]):
+        for slot in range(low.shape[1]):
+            if np.isnan(low[r, slot]):
                 continue
-            above, close = _count(row, low[r, side], high[r, side])
-            tally.above[r, side] += above
+            above, close = _count(row, low[r, slot], high[r, slot])
+            tally.above[r, slot] += above
             if close > 0:
-                tally.n_near[r, side] = _note(
-                    near[r, side], tally.n_near[r, side], row, low[r, side], high[r, side], start
+                tally.n_near[r, slot] = _note(
+                    near[r, slot], tally.n_near[r, slot], row, low[r, slot], high[r, slot], start
                 )

@@ -1,0 +1,43 @@
+"""Rows that occur several times (prompts with a common beginning) are projected once.
+
+Only their targets and foils differ: every distinct row is asked for the ranks of all of them.
+Rows are the same when all their bytes are, so nothing changes but the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Distinct rows and the way back: row i is row `row[i]` of `rows`, its tokens in slots `slot[i]`."""
+
+    rows: Float[Array, "u d"]
+    tokens: Int[Array, "u s"]
+    row: Int[Array, " n"]
+    slot: Int[Array, "n 2"]
+
+
+def share(rows: Float[Array, "n d"], tokens: Int[Array, "n 2"]) -> Sharing:
+    """The distinct rows, each with all tokens (-1: none) that are asked of it."""
+    keys = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    _, first, row = np.unique(keys, return_index=True, return_inverse=True)
+    if len(first) == len(rows):
+        everyone = np.arange(len(rows))
+        return Sharing(rows, tokens, everyone, np.tile([0, 1], (len(rows), 1)))
+    return _shared(rows[first], row, tokens)
+
+
+def _shared(distinct: Array, row: Array, tokens: Array) -> Sharing:
+    wanted = np.stack([np.repeat(row, 2), tokens.ravel()], axis=1)
+    pairs, back = np.unique(wanted, axis=0, return_inverse=True)
+    slots = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0])
+    asked = np.full((len(distinct), int(slots.max()) + 1), -1)
+    asked[pairs[:, 0], slots] = pairs[:, 1]
+    return Sharing(distinct, asked, row, slots[back.ravel()].reshape(tokens.shape))
