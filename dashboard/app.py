@@ -29,6 +29,11 @@ NAMES: Final = {
     "cypher": "Cypher",
 }
 PAGES: Final = {"graph": graph, "prompts": prompts, "heads": heads, "neurons": neurons, "compare": compare, "queries": queries, "cypher": cypher}
+FIELDS: Final = (
+    "p-search", "h-token", "r-top", "r-share", "r-layer",
+    *(f"{form}-{name}" for form in ("h", "r", "ca", "cb") for name in ("dataset", "group", "correct", "text")),
+)  # fmt: skip
+"""Controls whose values the address holds together, under `f`."""
 KEYS: Final = (
     ("1 … 7", "tabs"),
     ("/", "find a token in the graph, n: the next one"),
@@ -55,10 +60,12 @@ def create_app(store: Store, *, password: str | None = None) -> Dash:
         serve_locally=True,
         on_error=explain,
     )
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
     source = Source(store)
     app.layout = _layout()
     for page in PAGES.values():
         page.register(app, source)
+    connect(app, "fields", *(Input(name, "value") for name in FIELDS))
     connect(app, "say", Input("say", "data"))
     connect(app, "start", Input("config", "data"), initially=True)
     watch(app, source)
@@ -105,7 +112,7 @@ def _header() -> Any:
     buttons = [html.Button(sign, id=name, title=words, className="fa-icon", **{"aria-label": words}) for name, sign, words in icons]
     return html.Header(
         [
-            html.Div([html.Span(className="fa-logo"), "flowatlas", html.Small("follow a forward pass")], className="fa-brand"),
+            html.H1([html.Span(className="fa-logo"), "flowatlas", html.Small("follow a forward pass")], className="fa-brand"),
             html.Div(tabs, id="tabs", role="tablist", **{"aria-label": "Pages"}),
             html.Div([html.Div([find, html.Span(id="g-found", role="status")], className="fa-find"), *buttons], className="fa-tools"),
         ],

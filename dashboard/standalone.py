@@ -37,8 +37,8 @@ def to_html(graph: Graph, *, view: GraphView | None = None) -> str:
         "themes": themes(),
     }
     scripts = [(_HERE / name).read_text("utf-8") for name in ("assets/20_facts.js", "standalone_page.js")]
-    # "</" inside a JSON string would end the script element; "<\/" is the same string.
-    data = json.dumps(about, ensure_ascii=False).replace("</", "<\\/")
+    # No markup inside a script element: "<" is written as its escape, which JSON reads as the same string.
+    data = json.dumps(about, ensure_ascii=False).replace("<", "\\u003c")
     return _PAGE.format(
         title=escape(f"{about['text'][:80]} → {about['target'].strip()}"),
         style=(_HERE / "standalone_page.css").read_text("utf-8"),

@@ -92,6 +92,7 @@ def defaults() -> dict[str, Any]:
         "cy": "",
         "hm": "promotes",
         "hs": "",
+        "f": "",
     }
 
 

@@ -8,7 +8,9 @@ FA.heads = {
     document.getElementById("h-note").textContent = data ? data.note : "";
     if (!data || !data.rows.length) { box.replaceChildren(FA.el("p", { class: "fa-note" }, data ? data.note : "")); return; }
     FA.heads.table(box, data, FA.heads.open);
+    const asked = /^(\d+)\.(\d+)$/.exec(FA.view.state.hs || "");
     if (FA.heads.cell) FA.heads.mark();
+    else if (asked) FA.heads.open(Number(asked[1]), Number(asked[2]));
   },
 
   /* Layers from the bottom up, heads from the left: a button for every head. */

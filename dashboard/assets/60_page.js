@@ -10,6 +10,7 @@ FA.page = {
     FA.page.legend();
     FA.page.promptButtons();
     FA.view.start();
+    FA.fields.start();
     FA.ask.start();
     FA.health.ask();
   },

@@ -10,6 +10,10 @@ window.dash_clientside.fa = {
     if (FA.config && Object.keys(patch).length) FA.view.set(patch, "l" in patch);
     return window.dash_clientside.no_update;
   },
+  fields() {
+    if (FA.config) FA.fields.changed(window.dash_clientside.callback_context.triggered);
+    return window.dash_clientside.no_update;
+  },
   find(words) { if (FA.config && FA.graph.cy()) FA.graph.find(words || ""); return window.dash_clientside.no_update; },
   openPrompt(rows) {
     const row = Array.isArray(rows) ? rows[0] : null;
@@ -89,4 +93,20 @@ FA.control = function (id, value, patch) {
 
 FA.rowTotal = function (id) {
   try { return dash_ag_grid.getApi(id).getGridOption("rowData").length; } catch (error) { return 0; }
+};
+
+/* The forms' values in the address, under f: only those that were changed. */
+FA.fields = {
+  values: {},
+  start() {
+    try { FA.fields.values = JSON.parse(FA.view.state.f || "{}"); } catch (error) { FA.page.say("The fields in the address cannot be read; ignored."); }
+    Object.entries(FA.fields.values).forEach(([id, value]) => { if (document.getElementById(id)) dash_clientside.set_props(id, { value: value }); });
+  },
+  changed(triggered) {
+    triggered.forEach(({ prop_id: name, value }) => {
+      const id = name.split(".")[0];
+      if (value === null || value === undefined || value === "") delete FA.fields.values[id]; else FA.fields.values[id] = value;
+    });
+    FA.view.remember({ f: Object.keys(FA.fields.values).length ? JSON.stringify(FA.fields.values) : "" });
+  },
 };

@@ -65,7 +65,7 @@ def layout() -> Any:
         className="fa-row",
     )
     pictures = html.Div([html.Div(id="c-left", className="fa-picture"), html.Div(id="c-right", className="fa-picture")], id="c-pictures", className="fa-pictures")
-    return html.Div(
+    return html.Main(
         [
             top,
             html.P(id="c-note", className="fa-note fa-tight", role="status"),

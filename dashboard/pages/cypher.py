@@ -11,7 +11,7 @@ from dash import Dash, Input, Output, State, dcc, no_update
 from dashboard.clientside import connect
 from dashboard.cypher_graph import graph_of
 from dashboard.cypher_process import Cyphers
-from dashboard.pages.queries import column, shown
+from dashboard.pages.queries import ANSWER, column, shown
 from dashboard.source import Source
 from dashboard.widgets import grid, html
 from flowatlas.settings import settings
@@ -49,7 +49,7 @@ def layout() -> Any:
                 ],
                 className="fa-row fa-center",
             ),
-            html.Div(grid("y-grid", (), columnSize=None), id="y-table", className="fa-grow"),
+            html.Div(grid("y-grid", ANSWER, columnSize=None), id="y-table", className="fa-grow"),
             html.Div(_canvas(), id="y-graph", className="fa-grow fa-canvas", hidden=True),
             dcc.Store(id="y-asked"),
             dcc.Store(id="y-meta"),
@@ -58,7 +58,7 @@ def layout() -> Any:
         className="fa-stack",
     )
     history = html.Nav([html.H4("Examples"), *_examples(), html.H4("History"), html.Div(id="y-history")], className="fa-list", **{"aria-label": "Examples and history"})
-    return html.Div(html.Div([history, editor], className="fa-columns"), className="fa-page")
+    return html.Main(html.Div([history, editor], className="fa-columns"), className="fa-page")
 
 
 def _canvas() -> Any:

@@ -55,7 +55,7 @@ def layout() -> Any:
         ],
         className="fa-stack",
     )
-    return html.Div(html.Div([controls, main], className="fa-columns"), className="fa-page")
+    return html.Main(html.Div([controls, main], className="fa-columns"), className="fa-page")
 
 
 def register(app: Dash, source: Source) -> None:

@@ -41,7 +41,7 @@ def layout() -> Any:
         "rowSelection": {"mode": "multiRow", "checkboxes": True, "headerCheckbox": False, "enableClickSelection": False},
         "enableBrowserTooltips": True,
     }
-    return html.Div(
+    return html.Main(
         [
             _form(),
             html.Div(

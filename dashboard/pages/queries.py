@@ -19,6 +19,9 @@ from flowatlas.errors import FlowatlasError
 from flowatlas.selection import FIELDS
 from query.run import run
 
+ANSWER = ({"field": "answer", "headerName": "Answer", "flex": 1},)
+"""A table that has no answer yet."""
+
 _NUMBERS = ("int", "float", "prompt", "layer", "head", "position")
 
 
@@ -32,14 +35,14 @@ def layout() -> Any:
                  html.Button("Save JSON", id="q-json", className="fa-button"), html.Span(id="q-note", className="fa-note", role="status")],
                 className="fa-row fa-center",
             ),
-            html.Div(grid("q-grid", (), columnSize=None), className="fa-grow"),
+            html.Div(grid("q-grid", ANSWER, columnSize=None), className="fa-grow"),
             dcc.Store(id="q-name"),
             dcc.Store(id="q-asked"),
             dcc.Download(id="q-download"),
         ],
         className="fa-stack",
     )  # fmt: skip
-    return html.Div(html.Div([_list(), main], className="fa-columns"), className="fa-page")
+    return html.Main(html.Div([_list(), main], className="fa-columns"), className="fa-page")
 
 
 def _list() -> Any:

@@ -106,6 +106,21 @@ def test_a_head_over_its_prompts_leads_to_the_graph(screen: Screen, store: Store
     screen.wait_text("#fa-inspector", "2) head 1")
 
 
+def test_forms_are_in_the_address(screen: Screen, store: Store) -> None:
+    screen.open(tab="heads")
+    screen.choose("h-correct", "right")
+    right = store.read("MATCH (p:Prompt) WHERE p.correct RETURN count(p) AS n")["n"][0].as_py()
+    screen.wait_text("#h-note", f"{right} prompts")
+    screen.page.click("#h-map .fa-cell[data-layer='1'][data-head='2']")
+    other = Screen(screen.page.context.new_page(), screen.address)
+    other.page.goto(screen.page.url)
+    other.wait_text("#h-note", f"{right} prompts")
+    other.wait_text("#h-title", "Layer 1, head 2")
+    assert other.page.input_value("#h-correct") == "right"
+    assert other.problems() == []
+    other.page.close()
+
+
 def test_attention_to_a_token(screen: Screen, store: Store) -> None:
     screen.open(tab="heads", hm="attention")
     screen.page.fill("#h-token", "of")
