@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 
 from flowatlas.errors import UsageError
-from ingest.lens.kernels.tally import CANDIDATES, FULL, NEAR, Tally, new_tally
+from ingest.lens.kernels.tally import CANDIDATES, FULL, NEAR, ROUNDING, Tally, new_tally
 from ingest.lens.unembedding import Factor, Unembedding
 
 Array = np.ndarray
@@ -114,7 +114,8 @@ class DeviceTallies:
         tally.values[:, :wanted], tally.ids[:, :wanted], tally.n_candidates[:] = values, ids, wanted
         if wanted < logits.shape[1]:
             tally.floor[:] = values[:, -1]
-            tally.doubt[values[:, -1] >= values[:, k - 1] - tally.tolerance] = FULL
+            last = values[:, k - 1]
+            tally.doubt[values[:, -1] >= last - tally.tolerance - ROUNDING * np.abs(last)] = FULL
         else:
             tally.floor[:] = values.min(axis=1)
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ingest.lens.kernels.tally import EXACT, FAST, FULL, NEAR, TOP, capped, compact
+from ingest.lens.kernels.tally import EXACT, FAST, FULL, NEAR, TOP, below, capped, compact
 
 
 @njit(**EXACT)
@@ -48,7 +48,7 @@ def finish(tally, logits, cap, entropy, top_ids, top_probs, ranks, probs):
         tally.n_candidates[r] = n
         _sort(values, ids)
         for i in range(1, min(n, k + 1)):
-            if values[i - 1] - values[i] <= tally.tolerance[r]:
+            if values[i] >= below(values[i - 1], tally.tolerance[r]):
                 tally.doubt[r] |= TOP
         top_ids[r] = ids[:k]
         for i in range(t):
@@ -125,7 +125,7 @@ def settle(tally, rows, exact, vectors, bias, tokens, cap, entropy, top_ids, top
                 near = tally.near[r, slot, : tally.n_near[r, slot]]
                 ranks[r, slot] += _settle_rank(exact[f], vectors, bias, tokens[r, slot], near)
         if tally.doubt[r] == TOP:
-            floor = tally.values[r, k - 1] - tally.tolerance[r]
+            floor = below(tally.values[r, k - 1], tally.tolerance[r])
             close = k
             while close < tally.n_candidates[r] and tally.values[r, close] >= floor:
                 close += 1
