@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from flowatlas.catalogue import Catalogue, catalogue, read_query, resolve
 from flowatlas.errors import FlowatlasError, UsageError
 from flowatlas.selection import Selection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from flowatlas.catalogue import catalogue
 from flowatlas.stores.base import Dialect
 from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES
