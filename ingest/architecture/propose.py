@@ -67,7 +67,13 @@ def _visible(folder: Path, config: Any) -> tuple[Capture, Any, Trace]:
             if way == _WAYS[-1]:
                 raise
             continue
-        seen = trace(model, way)
+        try:
+            seen = trace(model, way)
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"The model in '{folder}' cannot be run on a short prompt: {str(error).splitlines()[0]}",
+                next_step="Check its config; flowatlas runs it as transformers does.",
+            ) from error
         if seen.attended:
             return way, model, seen
     raise ModelError(

@@ -118,6 +118,8 @@ class Watcher(TorchFunctionMode):
         elif func in _SOFTMAX and self._operands is not None:
             query, key = self._operands
             logits = args[0] if args else kwargs["input"]
+            logits = logits.unflatten(0, (-1, self._n_head)) if logits.ndim == 3 else logits
+            result_by_head = result.reshape(logits.shape)
             batch, _, _, n_key = logits.shape
             self._tell(
                 self._layer,
@@ -125,7 +127,7 @@ class Watcher(TorchFunctionMode):
                     query.reshape(batch, self._n_head, *query.shape[-2:]),
                     key.transpose(-1, -2).reshape(batch, -1, n_key, key.shape[-2]),
                     logits,
-                    result,
+                    result_by_head,
                 ),
             )
         elif func is functional.scaled_dot_product_attention:

@@ -26,12 +26,12 @@ PARALLEL = {"gptj", "gpt_neox, parallel", "phi", "phi, grouped, qk-norm", "stabl
     "falcon, 7b", "falcon, new", "falcon, new, one norm", "cohere", "cohere, qk-norm", "cohere2"
 }  # fmt: skip
 OWN_MLP_NORM = {"gpt_neox, parallel", "falcon, new"}
-NO_PRE_NORMS = {"olmo2", "olmo3", "exaone4", "opt, as 350m"}
-POST_NORMS = {"gemma2", "gemma3_text", "glm4", "olmo2", "olmo3", "exaone4", "opt, as 350m"}
+NO_PRE_NORMS = {"olmo2", "olmo3", "exaone4", "opt, as 350m", "flex_olmo"}
+POST_NORMS = {"gemma2", "gemma3_text", "glm4", "olmo2", "olmo3", "exaone4", "opt, as 350m", "flex_olmo", "hyperclovax"}
 POSITIONS = {"gpt2", "gpt2, scaled by layer", "gpt_neo", "opt", "opt, as 350m", "gpt_bigcode"} | {
     "gpt_bigcode, many keys", "biogpt"
 }  # fmt: skip
-EXPERTS = {"mixtral", "qwen3_moe", "olmoe", "granitemoe"}
+EXPERTS = {"mixtral", "qwen3_moe", "olmoe", "granitemoe", "flex_olmo"}
 
 
 @dataclass

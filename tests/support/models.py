@@ -124,6 +124,18 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_bigcode, many keys": ("gpt_bigcode", _COMMON | {"n_inner": 48, "multi_query": False}),
     "persimmon": ("persimmon", _ROTARY | {"qk_layernorm": True, "partial_rotary_factor": 0.5}),
     "biogpt": ("biogpt", _ROTARY),
+    "vaultgemma": ("vaultgemma", _ROTARY | {"head_dim": 10, "sliding_window": 4}),
+    "internlm3": ("internlm3", _ROTARY | {"head_dim": 8, "qkv_bias": True, "bias": True}),
+    "jais2": ("jais2", _ROTARY | {"head_dim": 8}),
+    "phimoe": ("phimoe", _EXPERTS | {"attention_bias": True, "lm_head_bias": True}),
+    "minimax_m2": ("minimax_m2", _EXPERTS | {"head_dim": 12}),
+    "flex_olmo": ("flex_olmo", _EXPERTS),
+    "hyperclovax": (
+        "hyperclovax",
+        _ROTARY
+        | {"head_dim": 8, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5}
+        | {"use_post_norm": True},
+    ),
 }
 """Every shape that tests run: its name, its family and the fields of its config."""
 
@@ -131,6 +143,7 @@ LIKE_ANOTHER = {
     *("qwen2", "smollm3", "seed_oss", "ministral", "helium", "ernie4_5", "cwm", "arcee", "glm", "olmo3"),
     *("llama, odd heads, tied", "gpt2, scaled by layer", "phi", "olmo", "falcon, new, one norm", "cohere", "cohere2"),
     *("gpt_bigcode", "biogpt", "nemotron", "exaone4", "gemma", "qwen3_moe", "granitemoe", "apertus"),
+    *("vaultgemma", "internlm3", "jais2", "phimoe", "minimax_m2"),
 }
 """Shapes whose description has the same fields as that of another one, which stands for them in the slower tests."""
 
