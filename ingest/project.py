@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -38,60 +37,56 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Rows:
     """Rows that share one way to the residual, and where their projections go."""
 
     rows: Array
     tokens: Int[Array, "n 2"]
     destinations: list[tuple[int, int, slice]]
-    project: Callable[[Array, Array], Projection]
 
 
-def project_batch(
-    lens: LogitLens, decoder: Decoder, batch: Sequence[tuple[Sequence[VectorGroup], Asked]], threads: int = 1
-) -> list[list[Projection]]:
+Batch = Sequence[tuple[Sequence[VectorGroup], Asked]]
+
+
+def project_batch(lens: LogitLens, decoder: Decoder, batch: Batch) -> list[list[Projection]]:
     """Projections of every vector group of every prompt, in the same order."""
     parts: list[list[dict[int, Projection]]] = [[{} for _ in groups] for groups, _ in batch]
-    jobs = _jobs(lens, decoder, batch)
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        for job, projection in pool.map(lambda job: (job, job.project(job.rows, job.tokens)), jobs):
-            start = 0
-            for prompt, group, where in job.destinations:
-                n = where.stop - where.start
-                parts[prompt][group][where.start] = _slice(projection, slice(start, start + n))
-                start += n
+    for rows, projection in _projected(lens, decoder, batch):
+        start = 0
+        for prompt, group, where in rows.destinations:
+            n = where.stop - where.start
+            parts[prompt][group][where.start] = _slice(projection, slice(start, start + n))
+            start += n
     return [[_join(found) for found in prompt] for prompt in parts]
 
 
-def _jobs(lens: LogitLens, decoder: Decoder, batch: Sequence[tuple[Sequence[VectorGroup], Asked]]) -> Iterator[_Job]:
+def _projected(lens: LogitLens, decoder: Decoder, batch: Batch) -> Iterator[tuple[_Rows, Projection]]:
     wide: list[tuple[int, int]] = []
-    by_head: defaultdict[tuple[int, Kind], list[tuple[int, int]]] = defaultdict(list)
+    by_circuit: defaultdict[tuple[int, Kind], list[tuple[int, int]]] = defaultdict(list)
     for prompt, (groups, _) in enumerate(batch):
         for number, group in enumerate(groups):
             if group.rows.ndim == 2:
                 wide.append((prompt, number))
-            else:
-                by_head[group.layer, group.kind].append((prompt, number))
-    for (layer, kind), members in by_head.items():
+            else:  # heads go the way of their values
+                way: Kind = Kind.VALUE if group.kind is Kind.HEAD else group.kind
+                by_circuit[group.layer, way].append((prompt, number))
+    for (layer, kind), members in by_circuit.items():
         weights = decoder.layer(layer)
-        for head in range(decoder.n_head):
-            matrix = circuit(weights, kind, head)
-            name = f"{kind}-{layer}-{head}" if kind is not Kind.HEAD else f"{Kind.VALUE}-{layer}-{head}"
-
-            def through(rows: Array, tokens: Array, matrix: Array = matrix, name: str = name) -> Projection:
-                return lens.project_through(rows, np.ascontiguousarray(matrix), tokens, name=name)
-
-            yield _job(batch, members, head, through)
+        heads = range(decoder.n_head)
+        rows = [_rows(batch, members, head) for head in heads]
+        found = lens.project_heads(
+            [part.rows for part in rows],
+            [np.ascontiguousarray(circuit(weights, kind, head)) for head in heads],
+            [part.tokens for part in rows],
+            names=[f"{kind}-{layer}-{head}" for head in heads],
+        )
+        yield from zip(rows, found, strict=True)
     if wide:
-        yield _job(batch, wide, None, lens.project)
+        together = _rows(batch, wide, None)
+        yield together, lens.project(together.rows, together.tokens)
 
 
-def _job(
-    batch: Sequence[tuple[Sequence[VectorGroup], Asked]],
-    members: list[tuple[int, int]],
-    head: int | None,
-    project: Callable[[Array, Array], Projection],
-) -> _Job:
+def _rows(batch: Batch, members: list[tuple[int, int]], head: int | None) -> _Rows:
     rows, tokens, destinations = [], [], []
     for prompt, number in members:
         groups, asked = batch[prompt]
@@ -101,7 +96,7 @@ def _job(
         rows.append(group.rows if head is None else group.rows[head])
         tokens.append(asked.rows(group)[where])
         destinations.append((prompt, number, where))
-    return _Job(np.concatenate(rows), np.concatenate(tokens), destinations, project)
+    return _Rows(np.concatenate(rows), np.concatenate(tokens), destinations)
 
 
 def _slice(projection: Projection, where: slice) -> Projection:

@@ -37,6 +37,8 @@ Job = tuple[Sharing, Factor]
 
 FACTORED_FROM = 70
 """Rows of one head from which making its factor costs less than projecting whole vectors."""
+FACTOR_BYTES = 512 * 2**20
+"""Factors that are made together: those of a layer, as a rule."""
 
 
 class LogitLens:
@@ -147,6 +149,16 @@ class LogitLens:
             self._check_circuit(part, circuit)
             self._check(part, len(circuit), pairs)
         shared = [share(part, pairs) for part, pairs in zip(rows, tokens, strict=True)]
+        together = max(1, FACTOR_BYTES // (4 * (max(map(len, circuits), default=0) + 1) * self.vocabulary))
+        found: list[Projection] = []
+        for start in range(0, len(shared), together):
+            some = slice(start, start + together)
+            found += self._project_some(shared[some], circuits[some], names[some])
+        return found
+
+    def _project_some(
+        self, shared: Sequence[Sharing], circuits: Sequence[Array], names: Sequence[str | None]
+    ) -> list[Projection]:
         factored = [number for number, distinct in enumerate(shared) if len(distinct.rows) >= FACTORED_FROM]
         wanted = [circuits[number] for number in factored]
         with self._factors_of(wanted, [names[number] for number in factored]) as factors:

@@ -80,9 +80,7 @@ def graph_tables(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, 
         numberings = [shape.number(len(f.positions), len(f.token_ids)) for f in forwards]
         groups = [list(vectors(f, workshop.decoder, shape, n)) for f, n in zip(forwards, numberings, strict=True)]
     with workshop.seconds.of("lens"):
-        projections = project_batch(
-            workshop.lens, workshop.decoder, list(zip(groups, asked, strict=True)), workshop.threads
-        )
+        projections = project_batch(workshop.lens, workshop.decoder, list(zip(groups, asked, strict=True)))
     with workshop.seconds.of("neuron ranks"):
         workshop.ranks.prepare(np.concatenate([a.target for a in asked]))
     graphs = []

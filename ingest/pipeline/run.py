@@ -97,7 +97,7 @@ def ingest(
 
 
 def _workshop(model: LoadedModel, job: Job) -> Workshop:
-    lens = LogitLens.of(model.decoder)
+    lens = LogitLens.of(model.decoder, threads=job.threads)
     return Workshop(model, lens, TargetRanks(model.decoder, lens, job.cache), job.choices, job.threads, Seconds())
 
 
