@@ -19,7 +19,7 @@ COLUMNS = (
     {"field": "top_token", "headerName": "Head says", "flex": 1, "minWidth": 90},
     number("rank", "Rank", ",d", 84),
     number("prob", "p(target)", ".1%", 96),
-    number("contribution", "Contribution", "+.3f", 116),
+    number("contribution", "Contribution", "+.3f", 128),
     number("norm", "Norm", ".3f", 84),
 )
 
