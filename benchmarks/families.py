@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import tokenizers
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.report import ratio
 from ingest.architecture.description import files
@@ -69,12 +69,19 @@ def sizes(width: int, vocabulary: int) -> dict[str, Any]:
 def random_model(family: str, size: dict[str, Any], folder: Path) -> LoadedModel:
     """A model with random weights and a tokenizer of whole words, saved and loaded."""
     torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **size)).save_pretrained(folder)
+    # Falcon works its head width out itself.
+    fields = {name: value for name, value in size.items() if not _is_computed(family, name)}
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **fields)).save_pretrained(folder)
     vocabulary = {f"w{number}": number for number in range(size["vocab_size"])}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="w0"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="w0").save_pretrained(folder)
     return load_model(str(folder))
+
+
+def _is_computed(family: str, field: str) -> bool:
+    """Whether a config has a field that cannot be given."""
+    return isinstance(getattr(CONFIG_MAPPING[family], field, None), property)
 
 
 def measure(model: LoadedModel) -> tuple[float, float, float]:
