@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from flowatlas.settings import settings
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
 from flowatlas.stores.cypher_text import parameters_in, with_numbers
-from flowatlas.stores.ladybug_files import lock_file, log_file, not_a_store, open_files
+from flowatlas.stores.ladybug_files import beside, lock_file, log_file, not_a_store, open_files, remove_unfinished
 from flowatlas.stores.ladybug_reader import Reader, run
 from flowatlas.stores.ladybug_schema import META, as_stored, copy_node, copy_relationship, ddl
 from flowatlas.stores.questions import Questions
@@ -62,6 +61,8 @@ class LadybugStore(Store):
                 next_step="Make one with flowatlas ingest PROMPTS, or name another with --store.",
             )
         try:
+            if mode == "write":
+                remove_unfinished(path)
             if mode == "write" and not path.exists():
                 _create(path, self._buffer_mb)
             self._open()
@@ -216,7 +217,7 @@ class LadybugStore(Store):
 
 def _create(path: Path, buffer_mb: int) -> None:
     """Make an empty store under a temporary name and rename it: it exists whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary = beside(path)
     try:
         database = open_files(temporary, read_only=False, buffer_mb=buffer_mb)
         connection = ladybug.Connection(database)

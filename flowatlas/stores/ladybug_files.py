@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -55,6 +57,17 @@ def log_file(path: Path) -> Path:
 def lock_file(path: Path) -> Path:
     """The file that a writer locks."""
     return path.with_name(path.name + ".lock")
+
+
+def beside(path: Path) -> Path:
+    """A name for a store that is made beside `path`, to be renamed when it is whole."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed processes left beside `path`; only for the holder of the writer's lock."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        left.unlink(missing_ok=True)
 
 
 class NotAStoreError(StoreError):

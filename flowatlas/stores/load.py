@@ -18,8 +18,12 @@ Progress = Callable[[int, int], None]
 
 
 def find_shards(path: Path) -> list[Shard]:
-    """The shards of a folder, or the one that `path` is. Raises ShardError when there are none."""
-    found = [Shard(path)] if (path / MANIFEST).is_file() else list(shards(path))
+    """The shards of a folder, or the one that `path` is. Raises ShardError when there are none.
+
+    Models come first, then prompts in the order in which they were written, so that a store made
+    again from its shards gives prompts the ids that they had.
+    """
+    found = [Shard(path)] if (path / MANIFEST).is_file() else sorted(shards(path), key=_age)
     if not found:
         raise ShardError(
             f"There are no shards in {path}.",
@@ -27,6 +31,12 @@ def find_shards(path: Path) -> list[Shard]:
             next_step="Give the folder that flowatlas ingest wrote (beside the store: <store>.shards).",
         )
     return found
+
+
+def _age(shard: Shard) -> tuple[bool, int]:
+    manifest = shard.path / MANIFEST
+    written = manifest.stat().st_mtime_ns if manifest.is_file() else 0
+    return not shard.path.name.startswith("model-"), written
 
 
 def load_shards(store: Store, found: Sequence[Shard], progress: Progress | None = None) -> Written:

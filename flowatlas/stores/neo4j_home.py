@@ -56,7 +56,11 @@ def assemble(lib: Path) -> Path:
             )
         (temporary / _STAMP).write_text(stamp)
         shutil.rmtree(lib, ignore_errors=True)
-        temporary.rename(lib)
+        try:
+            temporary.rename(lib)
+        except OSError:  # another process was quicker
+            if not (lib / _STAMP).is_file():
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return lib

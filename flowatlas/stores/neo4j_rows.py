@@ -62,10 +62,20 @@ def table_of(names: Sequence[str], columns: Iterable[Sequence[object]]) -> pa.Ta
 def _array(values: Sequence[object]) -> pa.Array:
     values = [_plain(value) for value in values]
     try:
-        return pa.array(values)
+        return _narrow(pa.array(values))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         # Values of several types (or paths) have no Arrow type in common.
         return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _narrow(column: pa.Array) -> pa.Array:
+    """Numbers that were stored with 32 bits as such: a server gives all of them with 64."""
+    if not pa.types.is_float64(column.type):
+        return column
+    narrow = column.cast(pa.float32(), safe=False)
+    back = narrow.cast(pa.float64())
+    same = pc.all(pc.or_kleene(pc.equal(back, column), pc.is_nan(column)), skip_nulls=True).as_py()
+    return narrow if same else column
 
 
 def _plain(value: object) -> object:

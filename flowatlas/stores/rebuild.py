@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Written
 from flowatlas.stores.ladybug import LadybugStore
-from flowatlas.stores.ladybug_files import lock_file, log_file
+from flowatlas.stores.ladybug_files import beside, lock_file, log_file
 from flowatlas.stores.load import Progress, load_shards
 from flowatlas.stores.writer_lock import WriterLock
 
@@ -22,15 +21,15 @@ def rebuild(path: Path, shards: Sequence[Shard], progress: Progress | None = Non
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(lock_file(path), str(path))
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    new = beside(path)
     try:
-        with LadybugStore(beside, mode="write") as store:
+        with LadybugStore(new, mode="write") as store:
             done = load_shards(store, shards, progress)
         # The old log goes first: beside the new file it would be taken for that file's own.
         log_file(path).unlink(missing_ok=True)
-        beside.rename(path)
+        new.rename(path)
     finally:
-        for left in (beside, log_file(beside), lock_file(beside)):
+        for left in (new, log_file(new), lock_file(new)):
             left.unlink(missing_ok=True)
         lock.release()
     return done

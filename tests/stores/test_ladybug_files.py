@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -169,7 +168,16 @@ def test_kill_at_any_moment_then_the_same_again_equals_an_uninterrupted_load(tmp
         for shard in shards:
             store.write(shard)
         assert_same(content(store), wanted)
-    assert not re.search(r"\.[0-9a-f]{8}$", " ".join(file.name for file in tmp_path.iterdir()))
+    left = {file.name for file in tmp_path.iterdir() if file.name.startswith(".")}
+    assert left == set()
+
+
+def test_what_a_killed_process_left_beside_a_store_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "store.lbug"
+    for name in (".store.lbug.0123abcd", ".store.lbug.0123abcd.wal", ".other.lbug.0123abcd"):
+        (tmp_path / name).write_bytes(b"half")
+    open_store(str(path), mode="write").close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".other.lbug.0123abcd", path.name, lock_file(path).name]
 
 
 def test_a_rebuilt_store_is_swapped_in_under_its_readers(tmp_path: Path) -> None:
