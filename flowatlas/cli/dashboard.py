@@ -15,11 +15,15 @@ def register(app: typer.Typer) -> None:
 
 
 def dashboard(
-    host: Annotated[str, typer.Option(help="Address to listen on; another than loopback needs a password.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another than loopback needs a password.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8050,
     store: Annotated[
         str | None,
-        typer.Option(metavar="URI", help="Store: a path or neo4j://host:7687/database [FLOWATLAS_STORE].", show_default=False),
+        typer.Option(
+            metavar="URI", help="Store: a path or neo4j://host:7687/database [FLOWATLAS_STORE].", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Show the store in a browser: see a forward pass, follow it, compare it, ask about it.

@@ -14,6 +14,7 @@ from flowatlas import __version__
 from flowatlas.cli.console import people
 from flowatlas.errors import FlowatlasError
 
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"flowatlas {__version__}")
