@@ -2,15 +2,14 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-FLOWATLAS = Path(sys.executable).with_name("flowatlas")
+FLOWATLAS = (sys.executable, "-m", "flowatlas")
 
 
 def flowatlas(*arguments, cwd):
-    return subprocess.run([FLOWATLAS, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
+    return subprocess.run([*FLOWATLAS, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_exit_code_and_message(tmp_path, arguments, code, message):
 def test_a_reader_that_goes_away_is_no_failure(tmp_path):
     """`flowatlas query | head -1`: no traceback, no error."""
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; '{FLOWATLAS}' query | head -1 >/dev/null"],
+        ["bash", "-c", f"set -o pipefail; '{sys.executable}' -m flowatlas query | head -1 >/dev/null"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert "Traceback" not in done.stderr

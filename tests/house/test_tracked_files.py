@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = {
     "the address of a package registry": re.compile(
-        r"(--(extra-)?index-url|--find-links|https?://[^\s)\"']*(pypi|simple/|artifactory|nexus|/wheels))", re.IGNORECASE
+        r"(--(extra-)?index-url|--find-links)[ =]+[\"']?https?:|https?://[^\s)\"']*(pypi|simple/|artifactory|nexus|/wheels)", re.IGNORECASE
     ),
     "a path of one machine": re.compile(r"(?<![\w.])/(work|home|root|Users)/[\w.]"),
 }
@@ -41,7 +41,7 @@ def test_no_file_holds(what):
 
 def test_the_patterns_find_what_they_are_for():
     registry, machine = FORBIDDEN.values()
-    assert registry.search("uv pip install --index-url x")
+    assert registry.search("uv pip install --index-url https://mirror.example/")
     assert registry.search('find-links = "https://mirror.example/simple/"')
     assert machine.search("open('/home/ann/model')")
     assert machine.search("cd /work/main")
