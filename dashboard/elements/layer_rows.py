@@ -117,7 +117,13 @@ class LayerRows:
         key_at = {row["source"]: row for row in keys}
         value_at = {row["source"]: row for row in values}
         memories = [Memory(source, key_at.get(source), value_at.get(source)) for source in key_at | value_at]
+        # Outside a sliding window a memory is created but no head looks at it.
+        memories = [memory for memory in memories if self._attended(memory)]
         return sorted(memories, key=self._attention, reverse=True)
+
+    def _attended(self, memory: Memory) -> bool:
+        summed = memory.value is not None and (Type.SUMS, memory.value["id"]) in self.records.out_of
+        return summed or (memory.key is not None and (Type.ATTENDS, memory.key["id"]) in self.records.into)
 
     def _attention(self, memory: Memory) -> float:
         edges = self.records.out_of.get((Type.SUMS, memory.value["id"]), []) if memory.value else []

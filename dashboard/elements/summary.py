@@ -120,9 +120,16 @@ class Cell:
             yield from self._neuron(row, reads)
         for kind in (Kind.ATTENTION_OUTPUT, Kind.MLP_OUTPUT):
             output = self.records.one(self.layer, kind)
-            for edge in self.records.out_of.get((Type.ADDS, output["id"]), []) if output else []:
-                shade = sum_shade(self.records, output)
-                yield line(edge, state_key(edge["from"]), state_key(edge["to"]), "sum", 5.0, shade)
+            if output is None:
+                continue
+            for edge in self._added(output):
+                yield line(edge, state_key(output["id"]), state_key(edge["to"]), "sum", 5.0, sum_shade(self.records, output))
+
+    def _added(self, output: Row) -> list[Row]:
+        """How an output reaches the residual: itself, or (in models with post-norms) what its norm makes of it."""
+        own = self.records.out_of.get((Type.ADDS, output["id"]), [])
+        norms = self.records.out_of.get((Type.NORMALIZES, output["id"]), [])
+        return own or [edge for norm in norms for edge in self.records.out_of.get((Type.ADDS, norm["to"]), [])]
 
     def _lane(self, incoming: Row | None, start: str | None) -> Iterator[Line]:
         lane: tuple[tuple[Kind, LineLook], ...] = (
