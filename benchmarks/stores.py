@@ -11,6 +11,7 @@ the median counts, since other programs may be using the machine.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import socket
 import statistics
@@ -76,6 +77,7 @@ def measure(sizes: Sizes, folder: Path, *, floors: bool) -> None:
     server = Server(folder / "server", ROOT / ".neo4j" / "lib", _free_port(), Memory(3072, 1024, 2048))
     try:
         server.start()
+        (server.home / "lib").symlink_to(server.lib)
         os.environ["FLOWATLAS_NEO4J_PASSWORD_FILE"] = str(password_file(server.home))
         os.environ["FLOWATLAS_NEO4J_USER"] = "neo4j"
         os.environ.pop("FLOWATLAS_NEO4J_PASSWORD", None)
@@ -102,19 +104,21 @@ def _over_bolt(server: Server, shards: Sequence[Shard], sizes: Sizes, *, floors:
     model, *prompts = shards
     ours: list[float] = []
     bare: list[float] = []
+    # Downwards, since the store numbers its own prompts from the highest there is.
+    ids = itertools.count(1 << 20, -1)
     with open_store(server.uri, mode="write") as store:
         start = time.perf_counter()
         store.write(model)
         ratio("Bolt: seconds for the model's neurons", time.perf_counter() - start)
         for shard in prompts[: sizes.warm_up]:
             store.write(shard)
-            _bare(server, shard, prompt=1_000_000 + len(bare))
+            _bare(server, shard, next(ids))
         rest = prompts[sizes.warm_up :]
         for number in range(sizes.rounds):
             start = time.perf_counter()
             store.write(rest[2 * number])
             ours.append(time.perf_counter() - start)
-            bare.append(_bare(server, rest[2 * number + 1], prompt=2_000_000 + number))
+            bare.append(_bare(server, rest[2 * number + 1], next(ids)))
     ratio("Bolt: seconds a prompt, warm", statistics.median(ours))
     ratio("Bolt: seconds for the bare relationships", statistics.median(bare))
     compared = statistics.median(ours) / statistics.median(bare)
