@@ -6,7 +6,7 @@
 A block that starts with ```console holds commands (`$ ` in front, `> ` where they go on) and what they print, stdout and
 stderr together. All blocks of a page run in one empty folder, in which `examples` is that of the
 checkout. A last line `...` stands for more lines. Numbers may differ in their third digit, and
-everything that measures this machine (seconds, rates) may differ at will.
+everything that measures this machine (seconds, rates, hashes of floats) may differ at will.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 _BLOCK: Final = re.compile(r"^```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER: Final = re.compile(r"^[-+]?\d[\d,]*\.?\d*(e[-+]?\d+)?$")
-_MEASURED: Final = re.compile(r"\b\d[\d,]*(\.\d+)? ?(s|ms|MB|GB|KB|prompts/s)\b|\([a-z ]+ \d+\.\d+(, [a-z ]+ \d+\.\d+)*\)")
+_MEASURED: Final = re.compile(r"\b[0-9a-f]{12,}\b|\b\d[\d,]*(\.\d+)? ?(s|ms|MB|GB|KB|prompts/s)\b|\([a-z ]+ \d+\.\d+(, [a-z ]+ \d+\.\d+)*\)")
 _MORE: Final = "..."
 _RULES: Final = frozenset("─━═-├┤┌┐└┘┼┬┴╭╮╰╯╞╡╪┏┓┡┩┳╇┗┛│┃+")
 _WIDTH: Final = "120"
