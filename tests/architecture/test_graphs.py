@@ -163,7 +163,7 @@ def test_the_prompts_probabilities_are_the_models(case: Case) -> None:
         assert row["target_prob"] == pytest.approx(probabilities[row["target_id"]], rel=1e-3)
 
 
-@pytest.mark.parametrize("shape", ["mixtral", "opt, as 350m", "falcon, rw", "gemma2", "gptj"])
+@pytest.mark.parametrize("shape", list(SHAPES))
 def test_the_command_line_ingests_it(shape: str, tmp_path: Path) -> None:
     folder, prompts = random_model(shape, tmp_path), tmp_path / "prompts.txt"
     prompts.write_text("\n".join(PROMPTS) + "\n")
