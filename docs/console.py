@@ -84,11 +84,20 @@ def differences(shown: tuple[str, ...], printed: list[str]) -> list[str]:
     if expected and expected[-1] == _MORE:
         expected.pop()
         printed = printed[: len(expected)]
+    first = _first_difference(expected, printed)
+    # Lines of stdout that go through a pipe and lines of stderr come in no promised order.
+    if first is None or _first_difference(sorted(expected), sorted(printed)) is None:
+        return []
+    page, now = first
+    return [f"the page says {page!r} where {now!r} was printed; all that was printed:", *printed]
+
+
+def _first_difference(expected: list[str], printed: list[str]) -> tuple[str, str] | None:
     page_words, now_words = (_words(lines) for lines in (expected, printed))
     for page, now in zip_longest(page_words, now_words, fillvalue="(nothing)"):
         if not _same_word(page, now):
-            return [f"the page says {page!r} where {now!r} was printed; all that was printed:", *printed]
-    return []
+            return page, now
+    return None
 
 
 def _words(lines: list[str]) -> list[str]:
