@@ -121,9 +121,7 @@ RUNAWAY = [
     "UNWIND range(1, 200000000) AS a RETURN collect(a)",
     "MATCH (a:Key), (b:Key), (c:Key), (d:Key) WHERE a.norm + b.norm > c.norm + d.norm + 1000 RETURN count(*)",
     "MATCH p = (a)-[*1..25]-(b) RETURN count(p)",
-    "UNWIND range(1, 40000) AS a WITH collect('"
-    + "x" * 2000
-    + "' + 1.0 * a) AS many UNWIND range(1, 3000) AS b RETURN many, b",
+    f"UNWIND range(1, 40000) AS a WITH collect('{'x' * 2000}') AS many UNWIND range(1, 3000) AS b RETURN many, b",
 ]
 
 
