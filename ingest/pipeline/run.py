@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
     from ingest.prompts import Broken, PromptInput
 
-log = logging.getLogger(__name__)
 
 SHARD_RELATIONSHIPS = 15_000_000
 """Relationships a shard, about: about 1 GB while it is made."""
