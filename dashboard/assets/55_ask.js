@@ -16,8 +16,15 @@ FA.ask = {
       if (item) dash_clientside.set_props("y-text", { value: item.dataset.cypher });
     });
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.id === "y-text") document.getElementById("y-run").click();
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.id === "y-text") FA.ask.run();
     });
+  },
+
+  /* What the editor shows at this moment: its property follows typing with a delay. */
+  run() {
+    const text = document.getElementById("y-text").value;
+    FA.ask.keep(text);
+    dash_clientside.set_props("y-question", { data: { text: text, at: Date.now() } });
   },
 
   history() { try { return JSON.parse(localStorage.getItem("flowatlas-cypher") || "[]"); } catch (error) { return []; } },

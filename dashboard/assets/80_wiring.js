@@ -18,7 +18,7 @@ document.addEventListener("click", (event) => {
     "h-csv": () => dash_clientside.set_props("h-grid", { exportDataAsCsv: true }),
     "q-csv": () => dash_clientside.set_props("q-grid", { exportDataAsCsv: true }),
     "y-csv": () => dash_clientside.set_props("y-grid", { exportDataAsCsv: true }),
-    "y-run": () => FA.ask.keep(document.getElementById("y-text").value),
+    "y-run": () => FA.ask.run(),
     "c-csv": () => dash_clientside.set_props("c-grid", { exportDataAsCsv: true }),
     "g-overview": () => FA.view.set({ l: "all" }, true),
   };

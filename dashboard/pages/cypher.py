@@ -51,6 +51,7 @@ def layout() -> Any:
             ),
             html.Div(grid("y-grid", ANSWER, columnSize=None), id="y-table", className="fa-grow"),
             html.Div(_canvas(), id="y-graph", className="fa-grow fa-canvas", hidden=True),
+            dcc.Store(id="y-question"),
             dcc.Store(id="y-asked"),
             dcc.Store(id="y-meta"),
             dcc.Interval(id="y-tick", interval=250, disabled=True),
@@ -78,11 +79,11 @@ def register(app: Dash, source: Source) -> None:
 
     @app.callback(
         Output("y-asked", "data"), Output("y-tick", "disabled"), Output("y-cancel", "disabled"), Output("y-note", "children"),
-        Input("y-run", "n_clicks"), State("y-text", "value"), prevent_initial_call=True,
+        Input("y-question", "data"), prevent_initial_call=True,
     )  # fmt: skip
-    def _run(_: Any, text: str | None) -> Any:
+    def _run(question: dict[str, Any]) -> Any:
         try:
-            return cyphers.start(text or "", *limits()), False, False, "running …"
+            return cyphers.start(question["text"], *limits()), False, False, "running …"
         except ValueError as error:
             return no_update, True, True, html.Span(str(error), className="fa-error")
 
