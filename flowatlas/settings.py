@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +20,7 @@ class Settings(BaseSettings):
     model_configs: Path | None = Field(None, description="folder of your own model descriptions; they come first")
     shards: Path | None = Field(None, description="folder of the shards; default: beside the store")
     cache: Path | None = Field(None, description="folder of caches; default: ~/.cache/flowatlas")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where ingest computes: auto, cpu or cuda")
     shard_prompts: int = Field(128, ge=1, description="prompts a shard and a write to the store")
     neo4j_user: str = Field("neo4j", description="user name on the Neo4j server")
     neo4j_password: SecretStr | None = Field(None, description="password on the Neo4j server")

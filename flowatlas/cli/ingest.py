@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 from rich import progress as rich_progress
@@ -65,6 +65,9 @@ def ingest(
     ] = False,
     positions: Annotated[str, typer.Option(help="Query positions: last, all, or a list such as 0,3,-1.")] = "last",
     keep: Annotated[str, typer.Option(help="Neuron relationships to store: full, top:K or mass:P.")] = "full",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; auto: the faster, measured.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start however large it becomes.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first prompt that fails.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a report of the run to this JSON file.")] = None,
@@ -81,6 +84,7 @@ def ingest(
     # A file that cannot be read is told before the model's libraries are loaded.
     from flowatlas.stores import open_store, shards_path
     from ingest.architecture.load import load_model
+    from ingest.lens.on_device import check_device
     from ingest.pipeline.correct import Selection
     from ingest.pipeline.plan import plan
     from ingest.pipeline.prepare import Choices
@@ -88,6 +92,8 @@ def ingest(
     from ingest.pipeline.run import ingest as run_ingest
 
     choices = Choices(positions, keep)
+    where = device or settings().device
+    check_device(where)
     loaded = load_model(model or settings().model)
     uri = store or settings().store
     folder = shards or settings().shards or shards_path(uri)
@@ -103,6 +109,7 @@ def ingest(
             strict=strict,
             threads=os.cpu_count() or 1,
             cache=settings().cache or Path.home() / ".cache" / "flowatlas",
+            device=where,
             stop=stop,
             selection=Selection(sample, seed, limit) if only_correct else None,
         )

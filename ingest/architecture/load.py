@@ -44,6 +44,18 @@ class LoadedModel:
         """
         return capture(self.parts, self.decoder, self.heads, batch, positions)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its parameters and buffers."""
+        tensors = (*self.parts.model.parameters(), *self.parts.model.buffers())
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def to(self, device: str) -> None:
+        """Run forward passes on a torch device from now on; the decoder's matrices stay where they are."""
+        for index in range(self.decoder.n_layer):
+            self.decoder.layer(index)
+        self.parts.model.to(device)
+
 
 def load_model(source: str, *, description: Mapping[str, Any] | None = None) -> LoadedModel:
     """Load `demo`, a folder or a hub name in float32 and run the contract on it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from flowatlas.errors import ModelError, did_you_mean
@@ -56,6 +57,11 @@ class Parts:
     logit_scale: float
     softcap: float | None
     clip: float | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return next(self.token_embedding.parameters()).device
 
 
 def bind(model: Any, description: Description) -> Parts:

@@ -52,6 +52,7 @@ def run(parts: Parts, decoder: Decoder, batch: Sequence[Sequence[int]], position
         mask[prompt, : len(tokens)] = 1
     recorder = Recorder(lengths, rows)
     with torch.inference_mode(), recording(parts, recorder):
+        ids, mask = ids.to(parts.device), mask.to(parts.device)
         output = parts.model(input_ids=ids, attention_mask=mask, use_cache=False, return_dict=True)
     logits = output.logits[0].float().cpu().numpy()
     ends = np.cumsum([len(positions) for positions in rows])[:-1]
@@ -209,5 +210,5 @@ class _LayerReader:
 
     def _activated(self, layer: LayerParts, gate: Array) -> Array:
         with torch.inference_mode():
-            activated: Array = layer.mlp_activation(torch.from_numpy(gate)).numpy()
+            activated: Array = layer.mlp_activation(torch.from_numpy(gate).to(self.parts.device)).cpu().numpy()
         return activated

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, Int32
 
 from flowatlas.vocabulary import TOP_TOKENS
-from ingest.lens.kernels.ranks import count_tile, new_windows, settle_ranks
+from ingest.lens.kernels.ranks import Windows, count_tile, new_windows, settle_ranks
 from ingest.lens.kernels.settle import finish, settle
 from ingest.lens.kernels.tally import Tally, new_tally, tally_tile
 from ingest.lens.projection import Found, StaticProjection
@@ -38,6 +38,9 @@ class Tallies(Protocol):
 
     def both_signs(self, linear: Float[Array, "n d"], tolerance: Float[Array, " n"], k: int) -> tuple[Tally, Tally]:
         """The tallies of constant + linear part and of constant - linear part, no token asked for."""
+
+    def count(self, linear: Float[Array, "n d"], up: Windows, down: Windows) -> None:
+        """Count the logits of constant + linear part and of constant - linear part in windows of tokens."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,13 @@ class TiledTallies:
             tally_tile(down, negative[:n], start, k, self.unembedding.softcap)
         return up, down
 
+    def count(self, linear: Float[Array, "n d"], up: Windows, down: Windows) -> None:
+        """See `Tallies`."""
+        direct, constant = self.unembedding.direct, self.unembedding.constant_logits
+        for start, positive, negative in both_signs(linear, direct, constant, self.buffer):
+            count_tile(up, positive[: len(linear)], start)
+            count_tile(down, negative[: len(linear)], start)
+
 
 def project_chunk(
     unembedding: Unembedding,
@@ -101,7 +111,7 @@ def static_chunk(unembedding: Unembedding, rows: Float[Array, "n d"], k: int, ta
 
 
 def ranks_chunk(
-    unembedding: Unembedding, rows: Float[Array, "n d"], token_ids: Int[Array, " T"], buffer: Array
+    unembedding: Unembedding, rows: Float[Array, "n d"], token_ids: Int[Array, " T"], tallies: Tallies
 ) -> Int32[Array, "2 n T"]:
     """Ranks of every token in LL(row) and in LL(-row)."""
     linear = unembedding.normalized(rows) - unembedding.constant
@@ -110,9 +120,7 @@ def ranks_chunk(
     asked = linear.astype(np.float32) @ unembedding.direct.matrix[:-1, token_ids]
     up = new_windows(constant[token_ids] + asked, tolerance)
     down = new_windows(constant[token_ids] - asked, tolerance)
-    for start, positive, negative in both_signs(linear, unembedding.direct, constant, buffer):
-        count_tile(up, positive[: len(rows)], start)
-        count_tile(down, negative[: len(rows)], start)
+    tallies.count(linear, up, down)
     ranks = np.empty((2, len(rows), len(token_ids)), np.int32)
     for sign, windows, found in ((1.0, up, ranks[0]), (-1.0, down, ranks[1])):
         exact = sign * linear + unembedding.constant

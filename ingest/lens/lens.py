@@ -46,9 +46,8 @@ class LogitLens:
 
     `threads` defaults to the cores this process may use. `cache` is a folder (of this model alone)
     where at most `cache_bytes` of factors may be kept from one batch or run to the next. `device` is
-    `cpu`, `cuda` or `auto` (the faster of the two by a short measurement); ranks of static vectors
-    are always counted on the CPU. Raises ModelError when weights or rows are not finite or shapes do
-    not fit, UsageError when there is no such device.
+    `cpu`, `cuda` or `auto` (the faster of the two by a short measurement). Raises ModelError when
+    weights or rows are not finite or shapes do not fit, UsageError when there is no such device.
     """
 
     def __init__(
@@ -101,6 +100,11 @@ class LogitLens:
             cache_bytes=cache_bytes,
             device=device,
         )
+
+    @property
+    def device(self) -> Device:
+        """Where logits are made: `cpu` or `cuda`."""
+        return "cpu" if self._on_device is None else "cuda"
 
     @property
     def k(self) -> int:
@@ -196,7 +200,8 @@ class LogitLens:
         from ingest.lens.chunks import ranks_chunk
 
         parts = self._workers.run(
-            lambda chunk, buffer: ranks_chunk(self._unembedding, rows[chunk], ids, buffer), self._chunks(len(rows))
+            lambda chunk, buffer: ranks_chunk(self._unembedding, rows[chunk], ids, self._tallies(buffer)),
+            self._chunks(len(rows)),
         )
         up, down = np.concatenate(parts, axis=1)
         return up, down
@@ -233,18 +238,23 @@ class LogitLens:
         return nullcontext(self._on_device.factors(circuits))
 
     def _choose(self, device: Device) -> None:
-        """Go to the GPU when it is asked for, or found to be faster on some random rows."""
+        """Go to the GPU when it is asked for, or found to be faster on random rows of a head's width."""
         from ingest.lens.on_device import DeviceTallies, choose_device, least_seconds
 
-        rows = np.random.default_rng(0).standard_normal((CHUNK_ROWS, self._unembedding.d_model), dtype=np.float32)
-        tokens = np.zeros((CHUNK_ROWS, 2), np.int64)
+        draw = np.random.default_rng(0)
+        circuit = draw.standard_normal((min(64, self._unembedding.d_model), self._unembedding.d_model), np.float32)
+        rows = draw.standard_normal((4 * CHUNK_ROWS, len(circuit)), np.float32)
+        tokens = np.zeros((len(rows), 2), np.int64)
 
         def seconds(candidate: Device) -> float:
             self._on_device = None if candidate == "cpu" else DeviceTallies(self._unembedding, candidate)
-            return least_seconds(lambda: self.project(rows, tokens))
+            return least_seconds(lambda: self.project_through(rows, circuit, tokens))
 
         chosen = choose_device(device, seconds)
-        self._on_device = None if chosen == "cpu" else DeviceTallies(self._unembedding, chosen)
+        if chosen == "cpu":
+            self._on_device = None
+        elif self._on_device is None:
+            self._on_device = DeviceTallies(self._unembedding, chosen)
 
     def _chunks(self, n: int, jobs: int = 1) -> list[slice]:
         """Slices of n rows: of one job, at least one for every thread."""

@@ -16,6 +16,7 @@ class Report:
 
     model: str
     store: str
+    device: str = "cpu"
     computed: int = 0
     prompts: int = 0
     already_there: int = 0

@@ -26,6 +26,7 @@ from ingest.pipeline.writer import StoreWriter
 
 if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
+    from ingest.lens.on_device import Device
     from ingest.prompts import Broken, PromptInput
 
 
@@ -51,6 +52,7 @@ class Job:
     strict: bool = False
     threads: int = 1
     cache: Path | None = None
+    device: Device = "cpu"
     stop: Callable[[], bool] = lambda: False
     selection: Selection | None = None
 
@@ -69,6 +71,7 @@ def ingest(
     job.shards.mkdir(parents=True, exist_ok=True)
     remove_unfinished(job.shards)
     workshop = _workshop(model, job)
+    report.device = workshop.lens.device
     _ensure_model(workshop, job)
     have = set(job.store.prompt_keys())
     on_disk = _keys_on_disk(job.shards, model.decoder.fingerprint)
@@ -95,7 +98,12 @@ def ingest(
 
 
 def _workshop(model: LoadedModel, job: Job) -> Workshop:
-    lens = LogitLens.of(model.decoder, threads=job.threads)
+    lens = LogitLens.of(model.decoder, threads=job.threads, device=job.device)
+    if lens.device == "cuda":
+        from ingest.lens.on_device import fits
+
+        if fits(model.size):
+            model.to("cuda")
     return Workshop(model, lens, TargetRanks(model.decoder, lens, job.cache), job.choices, job.threads, Seconds())
 
 
