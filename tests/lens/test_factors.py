@@ -33,7 +33,7 @@ def heads():
 def assert_equal(left, right):
     for one, other in zip(left, right, strict=True):
         for part in fields(Projection):
-            np.testing.assert_allclose(getattr(one, part.name), getattr(other, part.name), rtol=1e-5)
+            np.testing.assert_allclose(getattr(one, part.name), getattr(other, part.name), rtol=1e-5, atol=1e-5)
 
 
 def test_heads_together_are_heads_alone(model, heads):
