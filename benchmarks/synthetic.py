@@ -22,6 +22,7 @@ import pyarrow as pa
 from flowatlas.schema import SCHEMAS
 from flowatlas.shards import Shard, write_shard
 from flowatlas.vocabulary import (
+    LENS_COLUMN,
     NEURON_STRIDE,
     RELATIONSHIP_TABLE,
     STATE_LABELS,
@@ -29,6 +30,7 @@ from flowatlas.vocabulary import (
     TOP_IDS,
     TOP_TOKENS,
     Kind,
+    Lens,
     Matrix,
 )
 
@@ -38,7 +40,10 @@ _ODD_TOKENS: Final = ("\n", '"', ",", " the", "\u2019", " \u6771\u4eac", "\t", "
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides the size of a graph. Prompts have `tokens` tokens, or up to two more with `ragged`."""
+    """What decides the size of a graph. Prompts have `tokens` tokens, or up to two more with `ragged`.
+
+    With `lenses` every other prompt has all lenses, otherwise prompts have `circuit` alone.
+    """
 
     n_layer: int = 12
     n_head: int = 12
@@ -47,6 +52,7 @@ class Shape:
     vocabulary: int = 50_257
     tokens: int = 15
     ragged: bool = False
+    lenses: bool = False
 
     def __post_init__(self) -> None:
         if self.d_model % self.n_head:
@@ -56,7 +62,7 @@ class Shape:
 
 
 GPT2_SMALL: Final = Shape()
-TINY: Final = Shape(n_layer=3, n_head=4, d_model=16, d_mlp=24, vocabulary=400, tokens=5, ragged=True)
+TINY: Final = Shape(n_layer=3, n_head=4, d_model=16, d_mlp=24, vocabulary=400, tokens=5, ragged=True, lenses=True)
 
 
 @dataclass(frozen=True)
@@ -412,7 +418,7 @@ class _PromptGraph:
             label = kind.capitalize() if ids.ndim > 1 else "State"
             sure = kind is Kind.HEAD, facts.promoting[0] * self.shape.n_head + facts.promoting[1]
             projection = self._projection(target.ravel(), foil.ravel(), sure)
-            self.rows.add(label, {**columns, **projection})
+            self.rows.add(label, {**columns, **projection, **self._other_lenses(projection)})
             if kind is Kind.FINAL_NORM:
                 self.prediction = projection
 
@@ -428,12 +434,25 @@ class _PromptGraph:
         ids = _place(ids, target, self.prompt.target, foil, self.prompt.foil)
         probability = _probability_of(shown)
         has_foil = self.prompt.foil is not None
+        own = 1 + 31 * target % vocabulary
         return {
             "entropy": (1 - first) * np.log2(vocabulary), "top_token": self.texts.take(pa.array(ids[:, 0])),
             "top_tokens": _lists(self.texts, ids[:, :TOP_TOKENS]), "top_probs": shown.astype(np.float32),
             "top_ids": ids[:, :TOP_IDS], "target_rank": target, "target_prob": probability(target),
             "foil_rank": foil if has_foil else None, "foil_prob": probability(foil) if has_foil else None,
+            "source_rank": own, "source_prob": probability(own),
         }  # fmt: skip
+
+    @property
+    def lens(self) -> str:
+        """The lenses of the prompt."""
+        return ",".join(Lens) if self.shape.lenses and self.prompt.number % 2 == 0 else str(Lens.CIRCUIT)
+
+    def _other_lenses(self, projection: Mapping[str, object]) -> dict[str, object]:
+        """Distinct top ids of the lenses beside `circuit`, a few of them also those of `circuit`."""
+        ids = np.asarray(projection["top_ids"])
+        columns = [column for lens, column in LENS_COLUMN.items() if lens in self.lens]
+        return {column: (ids + 1 + number) % self.shape.vocabulary for number, column in enumerate(columns)}
 
     def _embeddings(self) -> None:
         self._edges("EMBEDS_Token_State", self.token_ids[-1:], self._ids(Kind.TOKEN_EMBEDDING), {"score": self._norms(1)})
@@ -543,7 +562,7 @@ class _PromptGraph:
                 "target_prob": final["target_prob"], "target_rank": int(final["target_rank"]),
                 "correct": prompt.correct, "target_logit": self.contributions + 0.25, "target_constant": 0.25,
                 "foil_logit": None if foil is None else self.foil_contributions - 0.5,
-                "foil_constant": None if foil is None else -0.5, "lens": "circuit", "positions": "last",
+                "foil_constant": None if foil is None else -0.5, "lens": self.lens, "positions": "last",
                 "keep": "full", "bos": False, "note": None, "n_state": states, "n_relationship": relationships,
                 "complete": True,
             },

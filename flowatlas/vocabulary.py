@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 STATE_STRIDE: Final = 1 << 24
 """A state's id is `prompt id * STATE_STRIDE + local index`; with prompt ids below 2**29 every id is
@@ -70,6 +70,24 @@ class Kind(StrEnum):
     MLP_POST_NORM = "mlp_post_norm"
     RESIDUAL_POST = "residual_post"
     FINAL_NORM = "final_norm"
+
+
+class Lens(StrEnum):
+    """Ways of projecting vectors; an ingest is asked for some (`lens` of Prompt), `circuit` is always there.
+
+    `circuit` reads every vector as it acts on the residual (W_O for values and heads, the QK circuit
+    for queries and keys); `naive` reads a head's vector without any circuit, in its head's slice of a
+    vector of zeros (section 3.1, note 6); `no_final_norm` leaves the model's final norm out of the lens
+    (appendix E): logits = x U + b.
+    """
+
+    CIRCUIT = "circuit"
+    NAIVE = "naive"
+    NO_FINAL_NORM = "no_final_norm"
+
+
+LENS_COLUMN: Final = {Lens.NAIVE: "naive_top_ids", Lens.NO_FINAL_NORM: "no_final_norm_top_ids"}
+"""Where the top ids of a lens other than `circuit` are; null in prompts that were ingested without it."""
 
 
 class Matrix(StrEnum):
@@ -167,6 +185,26 @@ _PROJECTION: Final = (
     Column("foil_rank", "int32", "rank of the foil", nullable=True),
     Column("foil_prob", "float32", "probability of the foil", nullable=True),
 )
+_NAIVE: Final = (
+    Column(
+        LENS_COLUMN[Lens.NAIVE],
+        "list<int32>",
+        f"ids of the {TOP_IDS} most probable tokens without a circuit (lens `naive`)",
+        nullable=True,
+    ),
+)
+_NO_FINAL_NORM: Final = (
+    Column(
+        LENS_COLUMN[Lens.NO_FINAL_NORM],
+        "list<int32>",
+        f"ids of the {TOP_IDS} most probable tokens without the final norm (lens `no_final_norm`)",
+        nullable=True,
+    ),
+)
+_OWN_TOKEN: Final = (
+    Column("source_rank", "int32", "rank of the token at the source position, 1 = first"),
+    Column("source_prob", "float32", "probability of the token at the source position"),
+)
 _HEAD: Final = (Column("head", "int32", "head, from 0"),)
 _SOURCE: Final = (Column("source", "int32", "position that the memory remembers"),)
 
@@ -239,7 +277,9 @@ NODE_TABLES: Final = (
             ),
             Column("foil_logit", "float32", "the foil's logit", nullable=True),
             Column("foil_constant", "float32", "its constant part", nullable=True),
-            Column("lens", "string", "lens of the states"),
+            Column(
+                "lens", "string", "lenses of the states: `circuit`, or several such as `circuit,naive,no_final_norm`"
+            ),
             Column("positions", "string", "query positions: `last`, `all` or a list"),
             Column("keep", "string", "what was stored: `full`, `top:K` or `mass:P`"),
             Column("bos", "bool", "the tokenizer put a begin-of-sequence token first"),
@@ -259,11 +299,11 @@ NODE_TABLES: Final = (
             Column("token_id", "int32", "its id in the vocabulary"),
         ),
     ),
-    NodeTable(Label.QUERY, (*_VECTOR, *_HEAD, *_PROJECTION)),
-    NodeTable(Label.KEY, (*_VECTOR, *_HEAD, *_SOURCE, *_PROJECTION)),
-    NodeTable(Label.VALUE, (*_VECTOR, *_HEAD, *_SOURCE, *_PROJECTION)),
-    NodeTable(Label.HEAD, (*_VECTOR, *_HEAD, *_PROJECTION)),
-    NodeTable(Label.STATE, (*_VECTOR, *_PROJECTION)),
+    NodeTable(Label.QUERY, (*_VECTOR, *_HEAD, *_PROJECTION, *_NAIVE)),
+    NodeTable(Label.KEY, (*_VECTOR, *_HEAD, *_SOURCE, *_PROJECTION, *_NAIVE)),
+    NodeTable(Label.VALUE, (*_VECTOR, *_HEAD, *_SOURCE, *_PROJECTION, *_OWN_TOKEN, *_NAIVE)),
+    NodeTable(Label.HEAD, (*_VECTOR, *_HEAD, *_PROJECTION, *_NAIVE)),
+    NodeTable(Label.STATE, (*_VECTOR, *_PROJECTION, *_NO_FINAL_NORM)),
 )
 
 _RANK: Final = "1 = the largest absolute score in its layer, matrix, position and prompt"

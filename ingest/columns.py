@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
@@ -13,6 +15,15 @@ def lists(rows: Float[Array, "n k"] | Int[Array, "n k"], type_: pa.DataType) -> 
     """A list column with the rows of a matrix."""
     offsets = np.arange(0, rows.size + 1, max(rows.shape[1], 1), dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(rows).reshape(-1), type_))
+
+
+def lists_or_null(parts: Sequence[Int[Array, "n k"] | None], sizes: Sequence[int], type_: pa.DataType) -> pa.Array:
+    """A list column with the rows of several matrices; a part that is None is as many nulls as its size says."""
+    chunks = [
+        pa.nulls(size, pa.list_(type_)) if part is None else lists(part, type_)
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+    return pa.concat_arrays(chunks)
 
 
 def token_lists(ids: Int[Array, "n k"], text: pa.Array) -> pa.Array:

@@ -3,43 +3,68 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import pyarrow as pa
 
 from flowatlas.schema import SCHEMAS
-from flowatlas.vocabulary import RELATIONSHIP_TABLE, STATE_LABELS, STATE_STRIDE, TOP_TOKENS, Label, Type
+from flowatlas.vocabulary import (
+    LENS_COLUMN,
+    RELATIONSHIP_TABLE,
+    STATE_LABELS,
+    STATE_STRIDE,
+    TOP_TOKENS,
+    Label,
+    Lens,
+    Type,
+)
 from ingest.architecture.decoder import Forward
-from ingest.columns import floats_or_null, integers_or_null, lists, token_lists
+from ingest.columns import floats_or_null, integers_or_null, lists, lists_or_null, token_lists
 from ingest.decompose.flow_tables import Columns, Flows
 from ingest.decompose.shape import label_of
 from ingest.decompose.vectors import VectorGroup
 from ingest.lens.projection import Projection
+from ingest.lenses import TopIds
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class PromptGraph:
-    """One prompt's graph before it becomes tables. `row` holds the columns of its Prompt."""
+    """One prompt's graph before it becomes tables. `row` holds the columns of its Prompt.
+
+    `lenses` are the top ids of lenses other than `circuit`: for each group of `groups`, or None.
+    """
 
     row: dict[str, object]
     forward: Forward
     groups: Sequence[VectorGroup]
     projections: Sequence[Projection]
     flows: Flows
+    lenses: Mapping[Lens, Sequence[TopIds]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A group of vectors of prompt `number` with what the lenses say of it."""
+
+    number: int
+    group: VectorGroup
+    projection: Projection
+    top_ids: Mapping[Lens, TopIds]
 
 
 def batch_tables(graphs: Sequence[PromptGraph], labels: Sequence[str]) -> dict[str, pa.Table]:
     """All tables of a prompts shard; prompts are numbered in their order. `labels` is the vocabulary as text."""
     text = pa.array(labels, pa.string())
     tables = {"Token": _token_table(graphs, text)}
-    by_label: defaultdict[Label, list[tuple[int, VectorGroup, Projection]]] = defaultdict(list)
+    by_label: defaultdict[Label, list[_Part]] = defaultdict(list)
     for number, graph in enumerate(graphs):
-        for group, projection in zip(graph.groups, graph.projections, strict=True):
-            by_label[label_of(group.kind)].append((number, group, projection))
+        for index, (group, projection) in enumerate(zip(graph.groups, graph.projections, strict=True)):
+            top_ids = {lens: found[index] for lens, found in graph.lenses.items()}
+            by_label[label_of(group.kind)].append(_Part(number, group, projection, top_ids))
     for label in STATE_LABELS:
         tables[str(label)] = _state_table(label, by_label[label], text)
     for name in RELATIONSHIP_TABLE:
@@ -72,22 +97,23 @@ def _token_table(graphs: Sequence[PromptGraph], text: pa.Array) -> pa.Table:
     return pa.table(columns, schema=SCHEMAS["Token"])
 
 
-def _state_table(label: Label, parts: list[tuple[int, VectorGroup, Projection]], text: pa.Array) -> pa.Table:
+def _state_table(label: Label, parts: list[_Part], text: pa.Array) -> pa.Table:
     schema = SCHEMAS[str(label)]
     if not parts:
         return schema.empty_table()
-    sizes = [len(group.local) for _, group, _ in parts]
-    prompt = np.repeat([number for number, _, _ in parts], sizes)
-    local = np.concatenate([group.local for _, group, _ in parts])
-    found = _concatenated([projection for _, _, projection in parts])
+    groups = [part.group for part in parts]
+    sizes = [len(group.local) for group in groups]
+    prompt = np.repeat([part.number for part in parts], sizes)
+    local = np.concatenate([group.local for group in groups])
+    found = _concatenated([part.projection for part in parts])
     top = found.top_ids[:, :TOP_TOKENS]
     columns = {
         "id": pa.array(prompt * STATE_STRIDE + local, pa.int64()),
         "prompt": pa.array(prompt, pa.int64()),
-        "kind": pa.array(np.repeat([str(group.kind) for _, group, _ in parts], sizes), pa.string()),
-        "layer": pa.array(np.repeat([group.layer for _, group, _ in parts], sizes), pa.int32()),
-        "position": pa.array(np.concatenate([group.position for _, group, _ in parts]), pa.int32()),
-        "norm": pa.array(np.concatenate([group.norm for _, group, _ in parts]), pa.float32()),
+        "kind": pa.array(np.repeat([str(group.kind) for group in groups], sizes), pa.string()),
+        "layer": pa.array(np.repeat([group.layer for group in groups], sizes), pa.int32()),
+        "position": pa.array(np.concatenate([group.position for group in groups]), pa.int32()),
+        "norm": pa.array(np.concatenate([group.norm for group in groups]), pa.float32()),
         "entropy": pa.array(found.entropy, pa.float32()),
         "top_token": text.take(pa.array(np.ascontiguousarray(top[:, 0]))),
         "top_tokens": token_lists(top, text),
@@ -97,10 +123,15 @@ def _state_table(label: Label, parts: list[tuple[int, VectorGroup, Projection]],
         "target_prob": pa.array(found.target_prob, pa.float32()),
         "foil_rank": integers_or_null(found.foil_rank),
         "foil_prob": floats_or_null(found.foil_prob),
+        "source_rank": pa.array(found.source_rank, pa.int32()),
+        "source_prob": pa.array(found.source_prob, pa.float32()),
     }
     for name in ("head", "source"):
         if name in schema.names:
-            columns[name] = pa.array(np.concatenate([getattr(group, name) for _, group, _ in parts]), pa.int32())
+            columns[name] = pa.array(np.concatenate([getattr(group, name) for group in groups]), pa.int32())
+    for lens, name in LENS_COLUMN.items():
+        if name in schema.names:
+            columns[name] = lists_or_null([part.top_ids.get(lens) for part in parts], sizes, pa.int32())
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
@@ -111,13 +142,13 @@ def _relationship_table(name: str, parts: Iterable[tuple[int, list[Columns]]]) -
         return schema.empty_table()
     number = np.repeat([n for n, _ in found], [len(part["from"]) for _, part in found])
     columns = {}
-    for field in schema:
+    for entry in schema:
         # What a part lacks (a gate where there is none) is null.
         lacking = np.float32(np.nan)
-        values = np.concatenate([part.get(field.name, np.full(len(part["from"]), lacking)) for _, part in found])
-        if field.name in ("from", "to"):
-            values = _end_ids(values, number, table.source if field.name == "from" else table.target)
-        columns[field.name] = floats_or_null(values) if field.nullable else pa.array(values, field.type)
+        values = np.concatenate([part.get(entry.name, np.full(len(part["from"]), lacking)) for _, part in found])
+        if entry.name in ("from", "to"):
+            values = _end_ids(values, number, table.source if entry.name == "from" else table.target)
+        columns[entry.name] = floats_or_null(values) if entry.nullable else pa.array(values, entry.type)
     return pa.table(columns, schema=schema)
 
 

@@ -20,20 +20,24 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Asked:
-    """Target and foil (ids, -1 = none) of a prompt: at each query position, and for its memory."""
+    """What a prompt is asked: target and foil (ids, -1 = none) at each query position, and its own tokens."""
 
     target: Int[Array, " P"]
     foil: Int[Array, " P"]
+    tokens: Int[Array, " T"]
 
-    def rows(self, group: VectorGroup) -> Int[Array, "n 2"]:
-        """Target and foil of every row of `group`.
+    def rows(self, group: VectorGroup) -> Int[Array, "n 3"]:
+        """Target and foil of every row of `group`, and for values the token they come from.
 
         Keys and values may be read from several positions: they are asked for the last one's tokens.
         """
+        n = len(group.local)
         if group.kind in (Kind.KEY, Kind.VALUE):
-            return np.tile([self.target[-1], self.foil[-1]], (len(group.local), 1))
-        pairs = np.stack([self.target, self.foil], axis=1)
-        return np.tile(pairs, (len(group.local) // len(pairs), 1))
+            pairs = np.tile([self.target[-1], self.foil[-1]], (n, 1))
+        else:
+            pairs = np.tile(np.stack([self.target, self.foil], axis=1), (n // len(self.target), 1))
+        own = self.tokens[group.source] if group.kind is Kind.VALUE else np.full(n, -1)
+        return np.column_stack([pairs, own])
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class _Rows:
     """Rows that share one way to the residual, and where their projections go."""
 
     rows: Array
-    tokens: Int[Array, "n 2"]
+    tokens: Int[Array, "n 3"]
     destinations: list[tuple[int, int, slice]]
 
 

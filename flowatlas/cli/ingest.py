@@ -65,6 +65,9 @@ def ingest(
     ] = False,
     positions: Annotated[str, typer.Option(help="Query positions: last, all, or a list such as 0,3,-1.")] = "last",
     keep: Annotated[str, typer.Option(help="Neuron relationships to store: full, top:K or mass:P.")] = "full",
+    lens: Annotated[
+        str, typer.Option(help="Projections to store: circuit, and with commas naive, no_final_norm.")
+    ] = "circuit",
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; auto: the faster, measured.")
     ] = None,
@@ -91,7 +94,7 @@ def ingest(
     from ingest.pipeline.run import Job
     from ingest.pipeline.run import ingest as run_ingest
 
-    choices = Choices(positions, keep)
+    choices = Choices(positions, keep, lens)
     where = device or settings().device
     check_device(where)
     loaded = load_model(model or settings().model)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -101,6 +102,13 @@ class LogitLens:
             device=device,
         )
 
+    def without_norm(self) -> Self:
+        """The same lens less the final norm, logits = x U + b; matrices, threads and device are shared."""
+        lens = copy(self)
+        lens._unembedding = self._unembedding.without_norm()  # noqa: SLF001
+        lens._factors = Factors(lens._unembedding, self._workers, None, 0)  # noqa: SLF001
+        return lens
+
     @property
     def device(self) -> Device:
         """Where logits are made: `cpu` or `cuda`."""
@@ -116,10 +124,10 @@ class LogitLens:
         """How many tokens there are."""
         return self._unembedding.vocabulary
 
-    def project(self, rows: Float32[Array, "n d"], tokens: Int[Array, "n 2"]) -> Projection:
+    def project(self, rows: Float32[Array, "n d"], tokens: Int[Array, "n s"]) -> Projection:
         """LL(row) for vectors of the residual's width.
 
-        `tokens` are the ids of each row's target and foil, -1 for none.
+        `tokens` are the ids of each row's target and foil, -1 for none; a third column may name its source.
         """
         self._check(rows, self._unembedding.d_model, tokens)
         return self._project([(share(rows, tokens), self._unembedding.direct)])[0]
@@ -128,7 +136,7 @@ class LogitLens:
         self,
         rows: Float32[Array, "n d_in"],
         circuit: Float32[Array, "d_in d"],
-        tokens: Int[Array, "n 2"],
+        tokens: Int[Array, "n s"],
         *,
         name: str | None = None,
     ) -> Projection:
@@ -143,7 +151,7 @@ class LogitLens:
         self,
         rows: Sequence[Float32[Array, "n d_in"]],
         circuits: Sequence[Float32[Array, "d_in d"]],
-        tokens: Sequence[Int[Array, "n 2"]],
+        tokens: Sequence[Int[Array, "n s"]],
         *,
         names: Sequence[str | None] | None = None,
     ) -> list[Projection]:
@@ -272,9 +280,9 @@ class LogitLens:
             )
 
     def _check(self, rows: Array, width: int, tokens: Array) -> None:
-        if rows.ndim != 2 or rows.shape[1] != width or tokens.shape != (len(rows), 2):
+        if rows.ndim != 2 or rows.shape[1] != width or tokens.shape not in ((len(rows), 2), (len(rows), 3)):
             raise ModelError(
-                f"The lens expects rows of {width} numbers and two tokens each; got {rows.shape}, {tokens.shape}."
+                f"The lens expects rows of {width} numbers and two tokens each (or three); got {rows.shape}, {tokens.shape}."
             )
         if not np.isfinite(rows).all():
             bad = int((~np.isfinite(rows).all(1)).sum())

@@ -15,6 +15,7 @@ class Projection:
     """Projections of n vectors. `k` is min(50, vocabulary), `t` min(10, vocabulary).
 
     Ranks count from 1; a rank of 0 (with probability nan) means that no such token was asked for.
+    `source` is the token that a memory comes from (section 3, figure 18).
     """
 
     entropy: Float[Array, " n"]
@@ -24,6 +25,8 @@ class Projection:
     target_prob: Float[Array, " n"]
     foil_rank: Int[Array, " n"]
     foil_prob: Float[Array, " n"]
+    source_rank: Int[Array, " n"]
+    source_prob: Float[Array, " n"]
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,21 @@ class Found:
     ranks: Int[Array, "n s"]
     probs: Float[Array, "n s"]
 
-    def of(self, row: Int[Array, " m"], slot: Int[Array, "m 2"]) -> Projection:
-        """Projections of `row`s, target and foil in the slots that `slot` says."""
+    def of(self, row: Int[Array, " m"], slot: Int[Array, "m s"]) -> Projection:
+        """Projections of `row`s; `slot` says where target, foil and (a third column) source are."""
         ranks = np.take_along_axis(self.ranks[row], slot, axis=1)
         probs = np.take_along_axis(self.probs[row], slot, axis=1)
+        asked = [(ranks[:, number], probs[:, number]) for number in range(slot.shape[1])]
+        nobody = np.zeros(len(row), np.int32), np.full(len(row), np.nan, np.float32)
+        (target_rank, target_prob), (foil_rank, foil_prob), (source_rank, source_prob) = [*asked, nobody][:3]
         return Projection(
-            self.entropy[row],
-            self.top_ids[row],
-            self.top_probs[row],
-            ranks[:, 0],
-            probs[:, 0],
-            ranks[:, 1],
-            probs[:, 1],
+            entropy=self.entropy[row],
+            top_ids=self.top_ids[row],
+            top_probs=self.top_probs[row],
+            target_rank=target_rank,
+            target_prob=target_prob,
+            foil_rank=foil_rank,
+            foil_prob=foil_prob,
+            source_rank=source_rank,
+            source_prob=source_prob,
         )

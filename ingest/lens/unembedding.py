@@ -9,6 +9,7 @@ So a head's vectors of d_head numbers never become vectors of d_model numbers.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -71,6 +72,13 @@ class Unembedding:
         self._check()
         self.direct = self._direct()
         self._length = float(np.sqrt(np.einsum("vd,vd->v", self.vectors, self.vectors, dtype=np.float64).max()))
+
+    def without_norm(self) -> Unembedding:
+        """The same without the final norm: x U + b, its matrices shared."""
+        bare = copy(self)
+        bare.__dict__.pop("constant_logits", None)  # made with the norm's bias
+        bare.norm, bare.weight, bare.constant = None, np.full(self.d_model, self.logit_scale), np.zeros(self.d_model)
+        return bare
 
     def _check(self) -> None:
         if self.bias.shape != (self.vocabulary,) or self.weight.shape != (self.d_model,):

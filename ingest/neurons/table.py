@@ -9,7 +9,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from flowatlas.schema import SCHEMAS
-from flowatlas.vocabulary import TOP_TOKENS, Matrix
+from flowatlas.vocabulary import TOP_TOKENS, Lens, Matrix
 from ingest.architecture.decoder import Decoder, LayerWeights
 from ingest.columns import lists, token_lists
 from ingest.lens.lens import LogitLens
@@ -18,12 +18,12 @@ from ingest.neurons.index import NeuronIndex
 Array = np.ndarray
 
 
-def model_table(decoder: Decoder, lens_name: str) -> pa.Table:
+def model_table(decoder: Decoder) -> pa.Table:
     """The one row of Model."""
     row = {
         "id": decoder.fingerprint,
         **{name: getattr(decoder, name) for name in SCHEMAS["Model"].names if name not in ("id", "lens")},
-        "lens": lens_name,
+        "lens": str(Lens.CIRCUIT),
     }
     return pa.Table.from_pylist([row], schema=SCHEMAS["Model"])
 

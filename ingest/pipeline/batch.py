@@ -21,6 +21,7 @@ from ingest.decompose.shape import GraphShape
 from ingest.decompose.vectors import vectors
 from ingest.graph import PromptGraph, batch_tables, keep_neurons
 from ingest.lens.lens import LogitLens
+from ingest.lenses import other_lenses
 from ingest.neurons import TargetRanks
 from ingest.pipeline.estimate import model_shape
 from ingest.pipeline.prepare import Choices, Prepared
@@ -81,6 +82,7 @@ def graph_tables(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, 
         groups = [list(vectors(f, workshop.decoder, shape, n)) for f, n in zip(forwards, numberings, strict=True)]
     with workshop.seconds.of("lens"):
         projections = project_batch(workshop.lens, workshop.decoder, list(zip(groups, asked, strict=True)))
+        others = other_lenses(workshop.lens, workshop.decoder, groups, workshop.choices.lenses)
     with workshop.seconds.of("neuron ranks"):
         workshop.ranks.prepare(np.concatenate([a.target for a in asked]))
     graphs = []
@@ -96,7 +98,7 @@ def graph_tables(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, 
             )  # fmt: skip
             keep_neurons(found, workshop.choices.keep)
             row = _prompt_row(workshop, prompt, forward, wanted, target[number], foil[number])
-            graphs.append(PromptGraph(row, forward, groups[number], projections[number], found))
+            graphs.append(PromptGraph(row, forward, groups[number], projections[number], found, others[number]))
     with workshop.seconds.of("tables"):
         return batch_tables(graphs, workshop.model.tokenizer.labels)
 
@@ -109,7 +111,7 @@ def _asked(prompt: Prepared, forward: Forward) -> Asked:
     at_end = forward.positions == len(forward.token_ids) - 1
     target[at_end] = prompt.target_id if prompt.target_id >= 0 else forward.logits[at_end].argmax(-1)
     foil[at_end] = prompt.foil_id
-    return Asked(target, foil)
+    return Asked(target, foil, forward.token_ids)
 
 
 def _prompt_row(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowatlas.errors import InputError, UsageError
-from flowatlas.vocabulary import SCHEMA_VERSION
+from flowatlas.vocabulary import SCHEMA_VERSION, Lens
 
 if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choices:
-    """What an ingest stores: `positions` (`last`, `all`, or a list such as `0,3`), `keep`, `lens`."""
+    """What an ingest stores: `positions` (`last`, `all`, or a list such as `0,3`), `keep`, `lens`.
+
+    `lens` names lenses with commas between them; it is put into one order, `circuit` first and always there.
+    """
 
     positions: str = "last"
     keep: str = "full"
@@ -35,6 +38,12 @@ class Choices:
         if policy is None or policy[2] == "0":
             known = "full, top:K with K from 1, or mass:P with a share P above 0 and up to 1."
             raise UsageError(f"What to keep, '{self.keep}', is not known.", known=known)
+        object.__setattr__(self, "lens", ",".join(_lenses(self.lens)))
+
+    @property
+    def lenses(self) -> tuple[Lens, ...]:
+        """The lenses of `lens`."""
+        return tuple(Lens(name) for name in self.lens.split(","))
 
     @property
     def asked_positions(self) -> Positions:
@@ -42,6 +51,15 @@ class Choices:
         if self.positions == "last":
             return "last"
         return "all" if self.positions == "all" else [int(part) for part in self.positions.split(",")]
+
+
+def _lenses(text: str) -> list[Lens]:
+    """The lenses that `text` names, in the order of the vocabulary. Raises UsageError."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in set(Lens):
+            raise UsageError(f"There is no lens '{name}'.", known=f"Known: {', '.join(Lens)}; several with commas.")
+    return [lens for lens in Lens if lens in names or lens is Lens.CIRCUIT]
 
 
 @dataclass(frozen=True)

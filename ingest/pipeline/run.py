@@ -114,7 +114,7 @@ def _ensure_model(workshop: Workshop, job: Job) -> None:
     if not found:
         with workshop.seconds.of("static neurons"):
             neurons = neuron_table(workshop.decoder, workshop.lens, workshop.model.tokenizer.labels)
-            tables = {"Model": model_table(workshop.decoder, workshop.choices.lens), "Neuron": neurons}
+            tables = {"Model": model_table(workshop.decoder), "Neuron": neurons}
             found = [write_shard(job.shards, "model", tables)]
     if fingerprint not in job.store.model_ids():
         with workshop.seconds.of("store"):

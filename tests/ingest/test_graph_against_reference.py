@@ -26,9 +26,9 @@ SHAPES: dict[str, tuple[str, dict[str, object]]] = {
     "gpt2 tied": ("gpt2", {}),
     "gpt2 untied, odd heads": ("gpt2", {"n_embd": 60, "n_head": 5, "tie_word_embeddings": False}),
     "llama grouped, untied": ("llama", {"num_key_value_heads": 2}),
-    "llama biases, tied, one group": (
+    "llama biases, tied, one group, heads wider than the residual": (
         "llama",
-        {"num_key_value_heads": 1, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+        {"num_key_value_heads": 1, "head_dim": 12, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
     ),
 }
 PROMPTS = ["the capital of Japan is", "when Mary and John went", "a"]
@@ -54,7 +54,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder: Path = random_model(family, tmp_path_factory.mktemp("model"), **overrides)
     model = load_model(str(folder))
     lens = LogitLens.of(model.decoder)
-    workshop = Workshop(model, lens, TargetRanks(model.decoder, lens), Choices(positions=positions), threads=2)
+    choices = Choices(positions=positions, lens="no_final_norm,naive")
+    workshop = Workshop(model, lens, TargetRanks(model.decoder, lens), choices, threads=2)
     inputs = [PromptInput(text=text, target=" the", foil=" of", where=f"line {n}") for n, text in enumerate(PROMPTS)]
     inputs.append(PromptInput(text=PROMPTS[0] + " city", where="line 9"))
     prepared = [prepare(source, model, workshop.choices) for source in inputs]
@@ -123,6 +124,45 @@ def test_every_state_is_the_reference_vector_and_its_projection(case: Case, labe
             high = 1 + int((logits > logits[token] - slack).sum()) - 1
             assert low <= row[f"{name}_rank"] <= max(low, high), where
             assert row[f"{name}_prob"] == pytest.approx(p[token], rel=1e-3, abs=1e-9), where
+
+
+def assert_top(ids: list[int], logits: np.ndarray, where: str) -> None:
+    """`ids` are those of the greatest logits, in their order."""
+    assert len(set(ids)) == len(ids) == min(50, len(logits))
+    np.testing.assert_allclose(logits[ids], np.sort(logits)[::-1][: len(ids)], atol=1e-4, err_msg=where)
+
+
+@pytest.mark.parametrize("label", ["Query", "Key", "Value", "Head"])
+def test_naive_projections_put_a_heads_vector_into_its_slice(case: Case, label: str) -> None:
+    """Section 3.1, note 6; heads that go beyond the last coordinate go on from the first."""
+    for row in case.tables[label].to_dicts():
+        ref = case.references[row["prompt"]]
+        held, _ = reference_vector(ref, row)
+        zeros = np.zeros(len(ref.gamma))
+        for number, entry in enumerate(held):
+            zeros[(row["head"] * len(held) + number) % len(zeros)] = entry
+        assert_top(row["naive_top_ids"], ref.lens(zeros), f"{label} {row['layer']} {row['head']}")
+
+
+def test_projections_without_the_final_norm(case: Case) -> None:
+    """Appendix E."""
+    for row in case.tables["State"].to_dicts():
+        ref = case.references[row["prompt"]]
+        _, read = reference_vector(ref, row)
+        assert_top(row["no_final_norm_top_ids"], read @ ref.unembedding, f"{row['kind']} {row['layer']}")
+    assert case.tables["Prompt"]["lens"].unique().to_list() == ["circuit,naive,no_final_norm"]
+
+
+def test_values_have_rank_and_probability_of_the_token_they_come_from(case: Case) -> None:
+    """Figure 18."""
+    for row in case.tables["Value"].to_dicts():
+        ref, prepared = case.references[row["prompt"]], case.prepared[row["prompt"]]
+        _, read = reference_vector(ref, row)
+        logits, token = ref.lens(read), prepared.token_ids[row["source"]]
+        assert row["source_prob"] == pytest.approx(softmax(logits)[token], rel=1e-3, abs=1e-9)
+        others = np.delete(logits, token)
+        low, high = (1 + int((others > logits[token] + slack).sum()) for slack in (1e-4, -1e-4))
+        assert low <= row["source_rank"] <= high
 
 
 def states(case: Case) -> dict[int, dict[str, object]]:

@@ -13,7 +13,7 @@ from flowatlas.errors import QueryError, SchemaVersionError, ShardError, StoreEr
 from flowatlas.shards import Shard, renumber, write_shard
 from flowatlas.stores import open_store
 from flowatlas.stores.base import Limits, Store, Written
-from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, STATE_STRIDE, NodeTable
+from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, SCHEMA_VERSION, STATE_STRIDE, NodeTable
 from support.store_content import assert_same, content
 from support.synthetic_shards import PER_SHARD, PROMPTS, tiny_shards
 
@@ -176,11 +176,12 @@ def test_a_failing_write_leaves_nothing_and_the_store_goes_on(store_uri: str, tm
 def test_another_schema_version_is_refused(store_uri: str) -> None:
     with open_store(store_uri, mode="write") as store:
         load(store)
-    _set_version(store_uri, "0")
-    for mode in ("read", "write"):
-        with pytest.raises(SchemaVersionError, match="version 0"):
-            open_store(store_uri, mode=mode)
-    _set_version(store_uri, "1")
+    for other in (SCHEMA_VERSION - 1, SCHEMA_VERSION + 1):
+        _set_version(store_uri, str(other))
+        for mode in ("read", "write"):
+            with pytest.raises(SchemaVersionError, match=f"version {other}"):
+                open_store(store_uri, mode=mode)
+    _set_version(store_uri, str(SCHEMA_VERSION))
     with open_store(store_uri) as store:
         assert len(store.prompt_keys()) == PROMPTS
 

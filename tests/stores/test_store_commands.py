@@ -8,6 +8,7 @@ from pathlib import Path
 import ladybug
 import pytest
 
+from flowatlas.vocabulary import SCHEMA_VERSION
 from support.cli import flowatlas
 from support.synthetic_shards import PROMPTS, folder_of, tiny_shards
 
@@ -29,7 +30,7 @@ def test_info_prints_what_is_there(store: Path) -> None:
     rows = dict(line.strip().split("\t") for line in done.stdout.splitlines())
     assert done.code == 0
     assert rows["prompts"] == str(PROMPTS)
-    assert rows["schema version"] == "1"
+    assert rows["schema version"] == str(SCHEMA_VERSION)
     edges = sum(part.table(name).num_rows for part in tiny_shards() for name in part.manifest.tables if "_" in name)
     assert rows["relationships"] == str(edges)
     assert int(rows["bytes"]) > 1_000_000
