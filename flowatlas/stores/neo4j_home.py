@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -38,12 +39,19 @@ def assemble(lib: Path) -> Path:
     """
     pom = resource("docker") / "neo4j" / "pom.xml"
     stamp = hashlib.blake2b(pom.read_bytes(), digest_size=16).hexdigest()
-    if (lib / _STAMP).is_file() and (lib / _STAMP).read_text() == stamp:
-        return lib
+    lib.parent.mkdir(parents=True, exist_ok=True)
+    # One process fetches, others wait for it: jars must not change under a server that starts.
+    with (lib.parent / f".{lib.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ((lib / _STAMP).is_file() and (lib / _STAMP).read_text() == stamp):
+            _fetch(pom, lib, stamp)
+    return lib
+
+
+def _fetch(pom: Path, lib: Path, stamp: str) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise StoreError("A Neo4j server is assembled with Maven, which is not installed.", next_step=_INSTALL)
-    lib.parent.mkdir(parents=True, exist_ok=True)
     temporary = lib.resolve().with_name(f".{lib.name}-{uuid.uuid4().hex[:8]}")
     command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
     try:
@@ -56,14 +64,9 @@ def assemble(lib: Path) -> Path:
             )
         (temporary / _STAMP).write_text(stamp)
         shutil.rmtree(lib, ignore_errors=True)
-        try:
-            temporary.rename(lib)
-        except OSError:  # another process was quicker
-            if not (lib / _STAMP).is_file():
-                raise
+        temporary.rename(lib)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return lib
 
 
 def java() -> str:
