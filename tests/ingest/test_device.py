@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -25,19 +27,46 @@ TEXTS = ("The capital of Japan is", "Mary went to the city", "The", "Paris is th
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("family", ["gpt2", "mixtral"])
-def test_same_graphs(device: str, family: str, tmp_path: Path) -> None:
-    # A GPU is given a vocabulary that is searched by blocks.
-    model = load_model(str(random_model(family, tmp_path, **({"vocab_size": 20_000} if device == "cuda" else {}))))
-    on_cpu = tables(model, LogitLens.of(model.decoder))
+def test_the_lens_gives_the_same_graphs(device: str, family: str, tmp_path: Path) -> None:
+    model = model_for(device, family, tmp_path)
+    on_cpu, on_device = tables(model, LogitLens.of(model.decoder)), tables(model, lens_on(device, model))
+    assert on_cpu.keys() == on_device.keys()
+    for name, column, mine, theirs in columns(on_cpu, on_device):
+        if pa.types.is_floating(mine.type):
+            close(mine, theirs, 1e-5, f"{name}.{column}")
+        else:
+            assert mine.equals(theirs), f"{name}.{column}"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("family", ["gpt2", "mixtral"])
+def test_forward_pass_and_lens_give_the_same_graphs_but_for_rounding(device: str, family: str, tmp_path: Path) -> None:
+    """A GPU sums in another order: hidden states differ in their last digits, and so do ranks of near-ties."""
+    model = model_for(device, family, tmp_path)
+    on_cpu, lens = tables(model, LogitLens.of(model.decoder)), lens_on(device, model)
+    model.to(device)
+    for name, column, mine, theirs in columns(on_cpu, tables(model, lens)):
+        if pa.types.is_floating(mine.type):
+            close(mine, theirs, 1e-4, f"{name}.{column}")
+            continue
+        assert mine.is_null().equals(theirs.is_null()), f"{name}.{column}"
+        one, other = mine.drop_null(), theirs.drop_null()
+        differing = pc.sum(pc.not_equal(one, other)).as_py() or 0
+        assert differing <= 0.01 * len(one), f"{name}.{column}"
+        if column.endswith("rank"):
+            assert (pc.max(pc.abs(pc.subtract(one, other))).as_py() or 0) <= 3, f"{name}.{column}"
+
+
+def model_for(device: str, family: str, folder: Path) -> LoadedModel:
+    """A random model; a GPU is given a vocabulary that is searched by blocks."""
+    return load_model(str(random_model(family, folder, **({"vocab_size": 20_000} if device == "cuda" else {}))))
+
+
+def lens_on(device: str, model: LoadedModel) -> LogitLens:
+    """The lens through torch on a device."""
     lens = LogitLens.of(model.decoder)
     lens._on_device = DeviceTallies(lens._unembedding, device)
-    model.to(device)
-    on_device = tables(model, lens)
-    assert on_cpu.keys() == on_device.keys()
-    for name, mine in on_cpu.items():
-        assert mine.num_rows == on_device[name].num_rows, name
-        for column in mine.schema.names:
-            close(mine[column], on_device[name][column], f"{name}.{column}")
+    return lens
 
 
 def tables(model: LoadedModel, lens: LogitLens) -> dict[str, pa.Table]:
@@ -51,14 +80,20 @@ def tables(model: LoadedModel, lens: LogitLens) -> dict[str, pa.Table]:
     return graph_tables(workshop, prepared) | {"Neuron": neurons}
 
 
-def close(one: pa.ChunkedArray, other: pa.ChunkedArray, name: str) -> None:
-    """Floats to 1e-5 of their column's size, all else equal."""
-    if pa.types.is_list(one.type):
-        assert one.combine_chunks().value_lengths().equals(other.combine_chunks().value_lengths()), name
-        one, other = (pa.chunked_array([column.combine_chunks().flatten()]) for column in (one, other))
-    if pa.types.is_floating(one.type):
-        mine, theirs = (column.to_numpy().astype(np.float64) for column in (one, other))
-        size = np.nanmax(np.abs(mine[np.isfinite(mine)]), initial=1.0)
-        np.testing.assert_allclose(theirs, mine, rtol=1e-5, atol=1e-5 * size, err_msg=name)
-    else:
-        assert one.equals(other), name
+def columns(one: dict[str, pa.Table], other: dict[str, pa.Table]) -> Iterator[tuple[str, str, pa.Array, pa.Array]]:
+    """Table, column, and its values in both; lists, which must be equally long, as their items."""
+    for name, mine in one.items():
+        assert mine.num_rows == other[name].num_rows, name
+        for column in mine.schema.names:
+            pair = mine[column].combine_chunks(), other[name][column].combine_chunks()
+            if pa.types.is_list(pair[0].type):
+                assert pair[0].value_lengths().equals(pair[1].value_lengths()), f"{name}.{column}"
+                pair = pair[0].flatten(), pair[1].flatten()
+            yield name, column, *pair
+
+
+def close(one: pa.Array, other: pa.Array, tolerance: float, name: str) -> None:
+    """Equal to `tolerance` of the column's size."""
+    mine, theirs = (column.to_numpy(zero_copy_only=False).astype(np.float64) for column in (one, other))
+    size = np.nanmax(np.abs(mine[np.isfinite(mine)]), initial=1.0)
+    np.testing.assert_allclose(theirs, mine, rtol=tolerance, atol=tolerance * size, err_msg=name)
