@@ -104,6 +104,8 @@ def make_home(home: Path, *, port: int, memory: Memory, http_port: int | None = 
         f"server.memory.pagecache.size={memory.page_cache}m",
         f"db.memory.transaction.max={memory.transaction}m",
         "db.tx_log.rotation.retention_policy=1 files",
+        # Its threads wait for new work, and a stopping server for them: ten seconds of nothing (measured).
+        "internal.server.bolt.thread_pool_shutdown_wait_time=1s",
         *SAFE,
     ]
     (home / "conf" / "neo4j.conf").write_text("".join(f"{line}\n" for line in lines), "utf-8")

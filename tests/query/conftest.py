@@ -10,6 +10,7 @@ from benchmarks.synthetic import TINY, planted, write
 from flowatlas.shards import Shard
 from flowatlas.stores import open_store
 from flowatlas.stores.base import Store
+from flowatlas.stores.load import load_shards
 from support.neo4j_server import empty, shared_uri
 from support.shard_tables import ShardTables
 
@@ -60,5 +61,4 @@ def _server_with(shards: list[Shard]) -> str:
 
 def _load(uri: str, shards: list[Shard]) -> None:
     with open_store(uri, mode="write") as opened:
-        for shard in shards:
-            opened.write(shard)
+        load_shards(opened, shards)

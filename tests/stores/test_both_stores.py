@@ -13,14 +13,14 @@ from flowatlas.errors import QueryError, SchemaVersionError, ShardError, StoreEr
 from flowatlas.shards import Shard, renumber, write_shard
 from flowatlas.stores import open_store
 from flowatlas.stores.base import Limits, Store, Written
+from flowatlas.stores.load import load_shards
 from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, SCHEMA_VERSION, STATE_STRIDE, NodeTable
 from support.store_content import assert_same, content
 from support.synthetic_shards import PER_SHARD, PROMPTS, tiny_shards
 
 
 def load(store: Store, shards: tuple[Shard, ...] | None = None) -> None:
-    for shard in shards or tiny_shards():
-        store.write(shard)
+    load_shards(store, shards or tiny_shards())
 
 
 def stored(store: Store, name: str) -> pl.DataFrame:

@@ -14,11 +14,12 @@ import pytest
 from flowatlas.errors import QueryError
 from flowatlas.stores import open_store
 from flowatlas.stores.base import Limits, Store
+from flowatlas.stores.load import load_shards
 from support.neo4j_server import empty, shared_uri
 from support.store_content import assert_same, content
 from support.synthetic_shards import tiny_shards
 
-TIGHT = Limits(seconds=2.0, rows=1000, memory_mb=200)
+TIGHT = Limits(seconds=1.0, rows=1000, memory_mb=200)
 
 # {file} is a secret file, {out} a path that must not appear, {port} a listener that must not be called.
 BOTH = [
@@ -133,8 +134,7 @@ def loaded_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         uri = shared_uri()
         empty(uri)
     with open_store(uri, mode="write") as store:
-        for shard in tiny_shards():
-            store.write(shard)
+        load_shards(store, tiny_shards())
     return uri
 
 

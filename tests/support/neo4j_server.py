@@ -27,7 +27,10 @@ from flowatlas.stores.neo4j_server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Memory(heap=768, page_cache=128, transaction=300)
-QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+QUICK_START = (
+    "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+    "-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote",
+)  # fmt: skip
 
 
 def own_server(home: Path, memory: Memory = SMALL) -> Server:

@@ -43,7 +43,9 @@ class ShardTables:
         """Prompts whose properties equal those given; `text` is a part of the text."""
         rows = self["Prompt"]
         for name, value in selection.items():
-            rows = rows.filter(pl.col("text").str.contains(str(value), literal=True) if name == "text" else pl.col(name) == value)
+            rows = rows.filter(
+                pl.col("text").str.contains(str(value), literal=True) if name == "text" else pl.col(name) == value
+            )
         return rows
 
 
