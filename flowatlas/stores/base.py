@@ -49,6 +49,14 @@ class Written:
         return Written(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
+@dataclass(frozen=True)
+class Compacted:
+    """Bytes of a store's files before and after it was compacted."""
+
+    before: int
+    after: int
+
+
 class Store(ABC):
     """A graph database that holds flow graphs.
 
@@ -87,6 +95,10 @@ class Store(ABC):
     @abstractmethod
     def delete(self, prompts: Sequence[int]) -> int:
         """Delete prompts with everything that is theirs; how many there were. Raises StoreError."""
+
+    @abstractmethod
+    def compact(self) -> Compacted:
+        """Make the store's files as small as what it holds allows. Raises StoreError where that cannot be done."""
 
     @abstractmethod
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,11 +16,24 @@ from flowatlas import __version__
 from flowatlas.errors import SchemaVersionError, StoreError
 from flowatlas.settings import settings
 from flowatlas.shards import Shard
-from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
+from flowatlas.stores.base import Answer, Compacted, Limits, Parameter, Store, Written
 from flowatlas.stores.cypher_text import parameters_in, with_numbers
-from flowatlas.stores.ladybug_files import beside, lock_file, log_file, not_a_store, open_files, remove_unfinished
+from flowatlas.stores.ladybug_copy import tables_of_store
+from flowatlas.stores.ladybug_files import (
+    beside,
+    check_space,
+    failed_write,
+    lock_file,
+    moved,
+    not_a_store,
+    open_files,
+    remove_unfinished,
+    replacement,
+    size_of,
+)
 from flowatlas.stores.ladybug_reader import Reader, run
 from flowatlas.stores.ladybug_schema import META, as_stored, copy_node, copy_relationship, ddl
+from flowatlas.stores.memory import room, split, weight_of
 from flowatlas.stores.questions import Questions
 from flowatlas.stores.shard_rows import counted, missing_model, plan, states_and_relationships, tables_of
 from flowatlas.stores.writer_lock import WriterLock
@@ -48,13 +61,13 @@ class LadybugStore(Store):
         self._buffer_mb = settings().ladybug_buffer_mb
         self._lock: WriterLock | None = None
         self._database: ladybug.Database | None = None
+        self._place: tuple[int, int] | None = None
         self._reader: Reader | None = None
         self._questions = Questions("flowatlas.stores.ladybug_worker", str(path.resolve()))
         if path.is_dir():
             raise not_a_store(path, "It is a folder.")
         if mode == "write":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = WriterLock(lock_file(path), self.uri)
+            self._lock = _locked(path)
         elif not path.exists():
             raise StoreError(
                 f"There is no store at {path}.",
@@ -84,17 +97,18 @@ class LadybugStore(Store):
         return self._questions.ask(text, dict(parameters or {}), limits or Limits())
 
     def write(self, shard: Shard, *, only: frozenset[str] | None = None) -> Written:
-        """Add a shard in one transaction; prompts that are there already are skipped."""
+        """Add a shard in one transaction (in several, where memory would not hold its rows); known prompts are skipped."""
         self._writable()
         shard.check()
         if shard.manifest.kind == "prompts":
             return self._write_prompts([shard], only)
         if shard.manifest.model not in self.model_ids():
-            self._copy((name, shard.table(name)) for name in (Label.MODEL, Label.NEURON))
+            check_space(self.path, weight_of(shard))
+            self.add((name, shard.table(name)) for name in (Label.MODEL, Label.NEURON))
         return Written(0, 0, 0, 0)
 
     def write_all(self, shards: Sequence[Shard]) -> Written:
-        """Add shards of prompts in one transaction: the cost of a write grows with what the store holds."""
+        """Add shards of prompts, in one transaction where memory allows: its cost grows with what the store holds."""
         self._writable()
         for shard in shards:
             shard.check()
@@ -109,7 +123,9 @@ class LadybugStore(Store):
         if not parts:
             return Written(0, skipped, 0, 0)
         rows = Counter[str]()
-        self._copy(counted(tables_of(parts), rows))
+        for group, size in split(parts, room()):
+            check_space(self.path, size)
+            self.add(counted(tables_of(group), rows))
         prompts = sum(len(ids) for _, ids in parts)
         return Written(prompts, skipped, *states_and_relationships(rows))
 
@@ -124,8 +140,24 @@ class LadybugStore(Store):
             for name in _OF_A_PROMPT:
                 connection.execute(f"MATCH (n:`{name}`) WHERE n.prompt IN {chosen} DETACH DELETE n")
             connection.execute(f"MATCH (p:Prompt) WHERE p.id IN {chosen} DETACH DELETE p")
-        self._reopen()
         return len(chosen)
+
+    def compact(self) -> Compacted:
+        """Write everything that is there into a new file and swap it in: what deletes and many writes left goes."""
+        self._writable()
+        before = size_of(self.path)
+        check_space(self.path, before)
+        with replacement(self.path) as new:
+            with LadybugStore(new, mode="write") as copy:
+                for tables in tables_of_store(self.read, room()):
+                    copy.add(tables)
+            if size_of(new) < before:
+                self._check_place()
+                self._close_database()
+            else:
+                new.unlink()
+        self._open()
+        return Compacted(before, size_of(self.path))
 
     def close(self) -> None:
         """Let go of the files and of the writer's lock."""
@@ -133,9 +165,7 @@ class LadybugStore(Store):
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        self._close_database()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -145,13 +175,26 @@ class LadybugStore(Store):
             self._reader = Reader(self.path, self._buffer_mb)
         else:
             self._database = open_files(self.path, read_only=False, buffer_mb=self._buffer_mb)
+            self._place = _place(self.path)
 
     def _reopen(self) -> None:
-        """Close and open again: what a COPY leaks is freed, and the log goes into the file."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        """Close and open again: what a COPY leaks is freed, and the log goes into the file. Raises StoreError."""
+        self._close_database()
+        self._check_place()
         self._open()
+
+    def _close_database(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            try:
+                database.close()
+            except RuntimeError as error:
+                raise failed_write(self.path, error) from error
+
+    def _check_place(self) -> None:
+        """The file is still the one that was opened: opening what is not there would make an empty one."""
+        if _place(self.path) != self._place:
+            raise moved(self.path)
 
     def _open_database(self) -> ladybug.Database:
         if self._database is None:
@@ -183,19 +226,25 @@ class LadybugStore(Store):
         highest = self.read("MATCH (p:Prompt) RETURN max(p.id) AS id")["id"][0].as_py()
         return 0 if highest is None else int(highest) + 1
 
-    def _copy(self, tables: Iterable[tuple[str, pa.Table]]) -> None:
-        """Add `tables`, nodes before relationships, in one transaction, holding one of them at a time."""
+    def add(self, tables: Iterable[tuple[str, pa.Table]]) -> None:
+        """Add rows as they are, nodes before relationships, in one transaction, holding one table at a time.
+
+        Raises StoreError.
+        """
         with self._transaction() as connection:
             for name, rows in tables:
                 if rows.num_rows:
                     relationship = RELATIONSHIP_TABLE.get(name)
                     statement = copy_relationship(relationship) if relationship else copy_node(name)
                     connection.execute(statement, {"rows": as_stored(rows)})
-        self._reopen()
 
     @contextmanager
     def _transaction(self) -> Iterator[ladybug.Connection]:
-        """A transaction that commits when the block ends well; otherwise nothing of it stays. Raises StoreError."""
+        """A transaction that commits when the block ends well; otherwise nothing of it stays. Raises StoreError.
+
+        On a full disk the commit may have been made although the database reports a failure.
+        """
+        self._check_place()
         connection = ladybug.Connection(self._open_database())
         try:
             connection.execute("BEGIN TRANSACTION")
@@ -204,19 +253,35 @@ class LadybugStore(Store):
         except BaseException as error:
             connection.close()
             # Opened again, the database is at its last commit, whatever state the failure left.
-            self._reopen()
+            with suppress(StoreError):  # no room even for that: then it stays closed, and is mended when next opened
+                self._reopen()
             if not isinstance(error, RuntimeError):
                 raise
-            raise StoreError(
-                f"Writing to {self.uri} failed; nothing of this batch was kept.",
-                known=str(error).splitlines()[0],
-                next_step="Check the space on the disk and run the same command again: it goes on where it stopped.",
-            ) from error
+            raise failed_write(self.path, error) from error
         connection.close()
+        self._reopen()
+
+
+def _locked(path: Path) -> WriterLock:
+    """The writer's lock of the store at `path`, whose folder is made. Raises StoreBusyError, StoreError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return WriterLock(lock_file(path), str(path))
+    except OSError as error:
+        raise StoreError(f"Nothing can be written at {path}.", known=error.strerror or str(error)) from error
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """What tells a file from others, whatever its name; None when it is not there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _create(path: Path, buffer_mb: int) -> None:
-    """Make an empty store under a temporary name and rename it: it exists whole or not at all."""
+    """Make an empty store under a temporary name and rename it: it exists whole or not at all. Raises StoreError."""
     temporary = beside(path)
     try:
         database = open_files(temporary, read_only=False, buffer_mb=buffer_mb)
@@ -228,6 +293,8 @@ def _create(path: Path, buffer_mb: int) -> None:
         connection.close()
         database.close()
         temporary.rename(path)
+    except RuntimeError as error:
+        raise failed_write(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
-        log_file(temporary).unlink(missing_ok=True)
+        for left in (temporary, *path.parent.glob(f"{temporary.name}.*")):
+            left.unlink(missing_ok=True)

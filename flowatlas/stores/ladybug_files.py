@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +22,12 @@ _HEADER: Final = 4096
 _RETRIES: Final = 40
 _PAUSE: Final = 0.05
 _NOT_A_DATABASE: Final = ("not a valid", "cannot be a directory")
+_FULL: Final = ("No space left", "File too large", "Disk quota exceeded")
+_CLAIM: Final = "The committed data is durable and will be recovered on restart: "
+"""What the database says of a commit whose checkpoint failed: true at times (measured)."""
+_SLACK: Final = 32 << 20
+_REWRITTEN: Final = 4
+"""A write of a few prompts takes some MB; of the file about a quarter at most is written anew (measured)."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +43,13 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path) -> Stamp:
-        """The stamp of the files as they are now. Raises OSError."""
-        with path.open("rb") as stream:
-            inode = os.fstat(stream.fileno()).st_ino
-            header = stream.read(_HEADER)
+        """The stamp of the files as they are now. Raises StoreError when they are not there."""
+        try:
+            with path.open("rb") as stream:
+                inode = os.fstat(stream.fileno()).st_ino
+                header = stream.read(_HEADER)
+        except FileNotFoundError as error:
+            raise moved(path) from error
         try:
             log = log_file(path).stat()
         except FileNotFoundError:
@@ -68,6 +80,71 @@ def remove_unfinished(path: Path) -> None:
     """Remove what killed processes left beside `path`; only for the holder of the writer's lock."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
         left.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """A name beside `path`: the store made there takes its place when the block ends well, otherwise it is removed.
+
+    For the holder of the writer's lock.
+    """
+    new = beside(path)
+    try:
+        yield new
+        _sync(new)
+        # The old log goes first: beside the new file it would be taken for that file's own.
+        log_file(path).unlink(missing_ok=True)
+        new.rename(path)
+        _sync(path.parent)
+    finally:
+        for left in (new, *new.parent.glob(f"{glob.escape(new.name)}.*")):
+            left.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a store's files."""
+    return sum(file.stat().st_size for file in (path, log_file(path)) if file.exists())
+
+
+def check_space(path: Path, size: int) -> None:
+    """Refuse to begin what the disk has no room for: rows of `size` bytes into the store at `path`. Raises StoreError."""
+    needed = size + _SLACK + (path.stat().st_size // _REWRITTEN if path.exists() else 0)
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise StoreError(
+            f"There is not enough space on the disk of {path}; nothing was written.",
+            known=f"{free >> 20} MiB are free; {needed >> 20} MiB may be needed.",
+            next_step="Make room and run the same command again: it goes on where it stopped.",
+        )
+
+
+def failed_write(path: Path, error: RuntimeError) -> StoreError:
+    """The error of a write that the database gave up."""
+    message = str(error)
+    reason = message.partition(_CLAIM)[2] or message
+    full = any(sign in message for sign in _FULL)
+    return StoreError(
+        f"Writing to {path} failed; no prompt is in it in part.",
+        known="The disk is full." if full else reason.splitlines()[0],
+        next_step="Make room on the disk and run the same command again: it goes on where it stopped.",
+    )
+
+
+def moved(path: Path) -> StoreError:
+    """The error of a store whose file is not where it was opened."""
+    return StoreError(
+        f"{path} was moved, replaced or deleted while it was open.",
+        known="What had been written is in the file that was moved.",
+        next_step="Move it back, or give its new path with --store, and run the same command again.",
+    )
 
 
 class NotAStoreError(StoreError):

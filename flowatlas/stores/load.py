@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 from flowatlas.errors import ShardError
 from flowatlas.shards import MANIFEST, Shard, shards
 from flowatlas.stores.base import Store, Written
-
-BATCH: Final = 100
-"""Prompts a write: the embedded store's cost goes with the number of writes (measured)."""
+from flowatlas.stores.memory import room, weight_of
 
 Progress = Callable[[int, int], None]
 """Called with the prompts done so far and their total."""
@@ -46,20 +43,26 @@ def load_shards(store: Store, found: Sequence[Shard], progress: Progress | None 
         if shard.manifest.kind == "model":
             store.write(shard)
     done = Written(0, 0, 0, 0)
-    for batch in batches([shard for shard in found if shard.manifest.kind == "prompts"], BATCH):
+    for batch in batches([shard for shard in found if shard.manifest.kind == "prompts"], room()):
         done = done + store.write_all(batch)
         if progress is not None:
             progress(done.prompts + done.skipped, total)
     return done
 
 
-def batches(found: Sequence[Shard], prompts: int) -> Iterator[list[Shard]]:
-    """`found` in order, in lists that hold `prompts` prompts or one shard more than fits."""
+def batches(found: Sequence[Shard], most: int) -> Iterator[list[Shard]]:
+    """`found` in order, in lists of at most `most` bytes of rows (or one shard that is larger).
+
+    Large ones, since the embedded store's cost goes with the number of writes (measured).
+    """
     batch: list[Shard] = []
+    held = 0
     for shard in found:
-        batch.append(shard)
-        if sum(len(part.manifest.prompts) for part in batch) >= prompts:
+        size = weight_of(shard)
+        if batch and held + size > most:
             yield batch
-            batch = []
+            batch, held = [], 0
+        batch.append(shard)
+        held += size
     if batch:
         yield batch

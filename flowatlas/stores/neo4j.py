@@ -13,7 +13,7 @@ from neo4j.exceptions import ClientError, DriverError, Neo4jError, TransientErro
 from flowatlas import __version__
 from flowatlas.errors import SchemaVersionError, StoreError
 from flowatlas.shards import Shard
-from flowatlas.stores.base import Answer, Limits, Parameter, Store, Written
+from flowatlas.stores.base import Answer, Compacted, Limits, Parameter, Store, Written
 from flowatlas.stores.neo4j_driver import connect, explained, in_words, is_memory, query_error
 from flowatlas.stores.neo4j_rows import table_of
 from flowatlas.stores.neo4j_schema import META, ddl
@@ -97,6 +97,13 @@ class Neo4jStore(Store):
         self._writable()
         with in_words(self.uri), self._session(neo4j.WRITE_ACCESS) as session:
             return sum(session.execute_write(delete_prompt, prompt) for prompt in sorted(set(prompts)))
+
+    def compact(self) -> Compacted:
+        """Nothing can be asked of a server here: it uses the room of what was deleted for what is written next."""
+        raise StoreError(
+            f"The files of {self.uri} are its server's: it uses the room of what was deleted again, and keeps it.",
+            next_step="For a smaller database: stop the server, then flowatlas store import SHARDS --neo4j-home DIR --overwrite.",
+        )
 
     def close(self) -> None:
         """Close the connections and end the process that answers questions."""

@@ -1,0 +1,58 @@
+"""How much of the shards goes through memory at once, whatever the size of a model or a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import psutil
+
+from flowatlas.shards import Shard
+from flowatlas.stores.shard_rows import Part
+from flowatlas.vocabulary import RELATIONSHIP_TABLES, STATE_LABELS, Label
+
+STATE_BYTES: Final = 600
+RELATIONSHIP_BYTES: Final = 40
+"""Bytes of a row in memory, about: a state has fifty ids and ten tokens, a relationship two ids and five numbers."""
+
+_MOST: Final = 1 << 30
+_SHARE: Final = 4
+
+
+def room() -> int:
+    """Bytes that the rows of one transaction may take: 1 GiB, or a quarter of the memory that is free."""
+    return int(min(_MOST, psutil.virtual_memory().available // _SHARE))
+
+
+def weight(states: int, relationships: int) -> int:
+    """Bytes of so many rows, about."""
+    return states * STATE_BYTES + relationships * RELATIONSHIP_BYTES
+
+
+def weight_of(shard: Shard) -> int:
+    """Bytes of a shard's rows, about."""
+    rows = {name: file.rows for name, file in shard.manifest.tables.items()}
+    states = sum(rows.get(label, 0) for label in (*STATE_LABELS, Label.NEURON))
+    return weight(states, sum(rows.get(table.name, 0) for table in RELATIONSHIP_TABLES))
+
+
+def split(parts: Sequence[Part], most: int) -> Iterator[tuple[list[Part], int]]:
+    """`parts` in their order, in lists of at most `most` bytes (or one prompt that is larger), each with its bytes."""
+    group: list[Part] = []
+    held = 0
+    for shard, ids in parts:
+        prompts = shard.table(Label.PROMPT).select(["id", "n_state", "n_relationship"]).to_pylist()
+        sizes = {row["id"]: weight(row["n_state"], row["n_relationship"]) for row in prompts}
+        taken: dict[int, int] = {}
+        for number, prompt in ids.items():
+            if held and held + sizes[number] > most:
+                if taken:
+                    group.append((shard, taken))
+                yield group, held
+                group, taken, held = [], {}, 0
+            taken[number] = prompt
+            held += sizes[number]
+        if taken:
+            group.append((shard, taken))
+    if group:
+        yield group, held
