@@ -399,6 +399,43 @@ def alignment_residuals(data: ShardTables, k: int | None = None, **given: Any) -
     return overlaps(pl.concat(parts), "one", "other", ["layer", "compared"], k)
 
 
+@reference
+def tops_of_states(data: ShardTables, **given: Any) -> pl.DataFrame:
+    kinds = ["embedding", "attention_output", "residual_mid", "mlp_output", "residual_post"]
+    return of_prompts(data["State"].filter(pl.col("kind").is_in(kinds)), chosen(data, given))
+
+
+@reference
+def tops_of_heads(data: ShardTables, layer: int | None = None, **given: Any) -> pl.DataFrame:
+    rows = heads(data, chosen(data, given)).with_columns(norm="written")
+    return rows if layer is None else rows.filter(pl.col("layer") == layer)
+
+
+@reference
+def tops_of_values(data: ShardTables, layer: int | None = None, values: int | None = None, **given: Any) -> pl.DataFrame:
+    rows = globals()["values"](data, chosen(data, given)).with_columns(norm="added")
+    rows = rows if layer is None else rows.filter(pl.col("layer") == layer)
+    return rows if values is None else rows.filter(pl.col("rank") <= values)
+
+
+@reference
+def neurons_by_layer(data: ShardTables, matrix: str = "mlp", **given: Any) -> pl.DataFrame:
+    chosen(data, given)
+    entropy, norm = pl.col("entropy"), pl.col("norm")
+    return data["Neuron"].filter(pl.col("matrix") == matrix).group_by("layer").agg(
+        neurons=pl.len(), mean_entropy=entropy.mean(), mean_norm=norm.mean(), least_entropy=entropy.min(),
+        most_entropy=entropy.max(), least_norm=norm.min(), most_norm=norm.max(),
+    )  # fmt: skip
+
+
+@reference
+def most_activated_neurons(data: ShardTables, rank: int = 100, **given: Any) -> pl.DataFrame:
+    rows = writes(data, chosen(data, given)).filter((pl.col("kind") == "mlp_output") & (pl.col("rank") <= rank))
+    return rows.group_by("prompt", "layer").agg(
+        neurons=pl.len(), mean_entropy=pl.col("entropy").mean(), mean_norm=pl.col("row_norm").mean()
+    )
+
+
 def counted(rows: pl.DataFrame, given: dict[str, Any], *more: pl.Expr) -> pl.DataFrame:
     for name in ("kind", "layer"):
         rows = rows.filter(pl.col(name) == given[name]) if name in given else rows

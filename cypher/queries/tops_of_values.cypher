@@ -1,0 +1,24 @@
+// tops_of_values
+// The top tokens of the memory values of every head at the last position, prompt by prompt.
+//
+// What figures 5, 16 and 17 are computed from.
+//
+// topic: alignment
+// parameters:
+//   layer: layer? = all, 0.. - only this layer
+//   values: int? = all, 1.. - memory values a head, the best by attention
+// columns:
+//   prompt - id of the prompt
+//   layer - layer of the head
+//   head - the head
+//   source - position that the value remembers
+//   rank - 1 = the value with the most attention
+//   norm - norm of its part of what the head writes
+//   top_ids - ids of its 50 top tokens
+MATCH (p:Prompt) WHERE p.complete /* selection of p */
+MATCH (v:Value)-[r:SUMS]->(h:Head)
+WHERE h.prompt = p.id AND h.position = p.n_tokens - 1
+  /* if layer: AND h.layer = $layer */ /* if values: AND r.rank <= $values */
+RETURN p.id AS prompt, h.layer AS layer, h.head AS head, v.source AS source, r.rank AS rank, r.norm AS norm,
+  v.top_ids AS top_ids
+ORDER BY prompt, layer, head, source

@@ -1,0 +1,1 @@
+"""Reports of analyses: one offline page, pictures and data. Nothing here needs the Dash application."""
