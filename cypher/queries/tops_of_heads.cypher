@@ -15,11 +15,12 @@
 //   foil_contribution - direct effect on the foil's logit
 //   target_rank - rank of the target in its projection
 //   top_token - the first of its top tokens
-//   top_ids - ids of its 50 top tokens
+//   top_ids - ids of its 50 top tokens through W_O
+//   naive_top_ids - ids of its 50 top tokens without W_O, where the prompts were ingested with the lens `naive`
 MATCH (p:Prompt) WHERE p.complete /* selection of p */
 MATCH (h:Head)-[c:CONCATENATES]->(o:State)
 WHERE h.prompt = p.id AND h.position = p.n_tokens - 1 /* if layer: AND h.layer = $layer */
 RETURN p.id AS prompt, h.layer AS layer, h.head AS head, c.score AS norm, c.contribution AS contribution,
   c.foil_contribution AS foil_contribution, h.target_rank AS target_rank, h.top_token AS top_token,
-  h.top_ids AS top_ids
+  h.top_ids AS top_ids, h.naive_top_ids AS naive_top_ids
 ORDER BY prompt, layer, head

@@ -8,7 +8,7 @@ import numpy as np
 
 from flowatlas.vocabulary import Kind
 from query.analyses.curves import Axes, Measured, grid, lines, parameters
-from query.analyses.overlap import chance, overlap, partners
+from query.analyses.overlap import as_naive_ids, chance, overlap, partners
 from query.analyses.records import Figure
 from query.analyses.sample import Sample
 from query.analyses.words import peak, percent, trend
@@ -20,6 +20,12 @@ TOP_HEADS = 3
 def with_wo(sample: Sample) -> Figure:
     """Figure 2b: mean I_k of all heads, through their part of W_O, with attention output, block and final output."""
     return _all_heads(sample, sample.heads.ids, "heads_with_wo", "Heads through W_O against what they feed", "Figure 2b")
+
+
+def without_wo(sample: Sample) -> Figure:
+    """Figure 2a: the same, the heads projected as they are, in their slice of a vector of zeros."""
+    ids = as_naive_ids(sample.heads.result.table["naive_top_ids"]).reshape(sample.heads.ids.shape)
+    return _all_heads(sample, ids, "heads_without_wo", "Heads without W_O against what they feed", "Figure 2a")
 
 
 def _all_heads(sample: Sample, ids: Array, name: str, title: str, paper: str) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from flowatlas.errors import UsageError
+from flowatlas.errors import QueryError, UsageError
 
 Array = np.ndarray
 _ROWS = 100_000
@@ -16,6 +16,16 @@ def as_ids(column: pa.ChunkedArray) -> Array:
     flat = column.combine_chunks()
     lists = flat if isinstance(flat, pa.Array) else pa.concat_arrays(flat.chunks)
     return np.asarray(lists.flatten().to_numpy(zero_copy_only=False)).reshape(len(lists), -1)
+
+
+def as_naive_ids(column: pa.ChunkedArray) -> Array:
+    """Ids of the lens `naive`. Raises QueryError where the prompts were ingested without it."""
+    if column.null_count:
+        raise QueryError(
+            "The store has no projections without circuits (the lens `naive`) of these prompts.",
+            next_step="Ingest them with --lens circuit,naive.",
+        )
+    return as_ids(column)
 
 
 def checked_k(k: int, stored: int) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import polars as pl
@@ -23,13 +23,26 @@ Array = np.ndarray
 _ALL: Final = 2**40
 
 
+class Weights(Protocol):
+    """What needs the model itself: the command line gives one that reads it."""
+
+    def rows(self, layer: int, neurons: Sequence[int]) -> Array:
+        """Rows (neurons, d_model) of a layer's second MLP matrix."""
+
+    def mean(self, layer: int) -> Array:
+        """The mean row (d_model) of that matrix."""
+
+    def random_ids(self, count: int, seed: int) -> Array:
+        """Top ids (count, ids) of standard normal vectors through the lens."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What the figures depend on beside the prompts.
 
     `k` of I_k, `seed` and `resamples` of the bootstrap (the seed also shuffles the prompts of the
-    control), `prompt` and `layers` of the graphs (None: chosen by what they show), `norms` the rows of
-    `flowatlas norms`, `weights` the rows of neurons that figure 9 draws.
+    control), `prompt` and `layer` of the graphs (None: chosen by what they show), `norms` the rows of
+    `flowatlas norms`, `weights` a reader of the model.
     """
 
     k: int = 50
@@ -39,18 +52,6 @@ class Options:
     layer: int | None = None
     norms: pl.DataFrame | None = None
     weights: Weights | None = None
-
-
-class Weights:
-    """Where rows of the second MLP matrix come from: the command line gives one that reads the model."""
-
-    def rows(self, layer: int, neurons: list[int]) -> Array:
-        """Rows (neurons, d_model) of a layer's second MLP matrix."""
-        raise NotImplementedError
-
-    def mean(self, layer: int) -> Array:
-        """The mean row (d_model) of that matrix."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Values:
     source: Array
     rank: Array
     norm_rank: Array
+    source_prob: Array
     ids: Array
     result: Result
 
@@ -142,7 +144,7 @@ class Sample:
         answered = "right" if self.correct.all() else "wrong"
         return (f"The model answers every prompt of the selection {answered}: there is nothing to set against them.",)
 
-    def _index(self, table: pa.Table) -> Array:
+    def index(self, table: pa.Table) -> Array:
         """Rows' prompts as indices into `prompts`."""
         ids = self.prompts["prompt"].to_numpy()
         found: Array = np.searchsorted(ids, table["prompt"].to_numpy())
@@ -157,7 +159,7 @@ class Sample:
     def _states(self) -> dict[str, tuple[Array, Array]]:
         """Ids (prompts, layers, ids), and rows of the answer (prompts, layers), by kind."""
         table = self.states.table
-        ids, prompt = as_ids(table["top_ids"]), self._index(table)
+        ids, prompt = as_ids(table["top_ids"]), self.index(table)
         layer, kind = table["layer"].to_numpy(), np.asarray(table["kind"].to_pylist())
         found = {}
         for name in np.unique(kind):
@@ -202,6 +204,6 @@ class Sample:
         frame = pl.DataFrame({name: table[name].to_numpy() for name in ("prompt", "head", "norm")})
         norm_rank = frame.select(pl.col("norm").rank("ordinal", descending=True).over("prompt", "head"))["norm"]
         return Values(
-            self._index(table), table["head"].to_numpy(), table["source"].to_numpy(), table["rank"].to_numpy(),
-            norm_rank.to_numpy(), as_ids(table["top_ids"]), result,
+            self.index(table), table["head"].to_numpy(), table["source"].to_numpy(), table["rank"].to_numpy(),
+            norm_rank.to_numpy(), table["source_prob"].to_numpy().astype(np.float64), as_ids(table["top_ids"]), result,
         )  # fmt: skip

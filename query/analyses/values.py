@@ -129,3 +129,27 @@ def by_head(sample: Sample) -> Figure:
         "values_by_head", "The memory value of most attention against its head, by head", "Figure 17", sentence, text,
         parameters(sample, values=1, layer="each in turn"), sample.size, data, panels, sample.subset_note,
     )  # fmt: skip
+
+
+def own_token(sample: Sample) -> Figure:
+    """Figure 18: the probability of the input token in the memory values that it created, by layer."""
+    shape = sample.size, sample.layers
+    sums, counts, control = np.zeros(shape), np.zeros(shape), 1 / int(sample.model["vocab_size"])
+    text = ""
+    for layer in range(sample.layers):
+        values = sample.values(layer)
+        text = values.result.resolved.text
+        sums[:, layer], counts[:, layer] = _by_prompt(values.source_prob, values.prompt, sample.size)
+    axes = Axes("layer", range(sample.layers), y_label="mean probability", level=("chance: 1 / vocabulary", control))
+    data, panels = lines(sample, [Measured("input token in its memory values", sums, counts)], axes)
+    means = sums.sum(axis=0) / counts.sum(axis=0)
+    layer, most = peak(means)
+    sentence = (
+        f"An input token has most probability in the memory values that it creates in layer {layer} ({percent(most)}, "
+        f"{most / control:.0f} times chance); {trend(means)}."
+    )
+    return Figure(
+        "own_token_in_values", "The input token in the memory values that it creates", "Figure 18", sentence, text,
+        {"prompts": str(sample.selection), "layer": "each in turn", "seed": sample.options.seed, "resamples": sample.options.resamples},
+        sample.size, data, panels, sample.subset_note,
+    )  # fmt: skip
