@@ -11,9 +11,11 @@ import typer
 from flowatlas.cli.console import human_seconds, people
 from flowatlas.cli.options import FormatOption, ParameterOption, StoreOption, opened, parameters
 from flowatlas.cli.tables import chosen_format, write
-from flowatlas.errors import FlowatlasError, UsageError
+from flowatlas.errors import FlowatlasError, InputError, UsageError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from dashboard.report.page import About
     from flowatlas.selection import Selection
     from flowatlas.stores.base import Store
@@ -39,6 +41,14 @@ def analyze(
             help="A second selection to set beside the first, such as dataset=facts,correct=true or model=gpt2.",
             show_default=False,
         ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="The prompts' model (demo, a name or a folder), for what needs its weights.", show_default=False),
+    ] = None,
+    norms: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What `flowatlas norms` wrote, for the figures of the norms.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
@@ -75,10 +85,12 @@ def analyze(
     from query.analyses.sample import Options
 
     checked_folder(out, force=force)
-    options = Options(k=k, seed=seed, resamples=resamples, prompt=prompt, layer=layer)
+    options = Options(k=k, seed=seed, resamples=resamples, prompt=prompt, layer=layer, norms=_norms(norms))
     start = time.perf_counter()
     with opened(store) as there:
         samples = _samples(there, parameters(param), against, options)
+        if model is not None:
+            samples[0] = _with_model(samples[0], model)
         figures = _figures(samples, names or [])
         missing = [figure for figure in figures if isinstance(figure, Missing)]
         if len(missing) == len(figures):
@@ -92,6 +104,31 @@ def analyze(
         f"{len(figures) - len(missing)} figures from {prompts} prompts in {seconds}, {len(files)} files: {out / 'index.html'}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def _norms(file: Path | None) -> pl.DataFrame | None:
+    """The rows of a file that `flowatlas norms` wrote. Raises InputError."""
+    if file is None:
+        return None
+    import polars as pl
+
+    needed = {"layer", "norm", "lens", "source", "token_id", "token", "before", "after", "n"}
+    try:
+        rows = pl.read_parquet(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{file} cannot be read: {error}.", next_step="Make it with `flowatlas norms --out FILE.parquet`.") from error
+    if not needed <= set(rows.columns):
+        raise InputError(f"{file} was not written by `flowatlas norms`.", known=f"It lacks {', '.join(sorted(needed - set(rows.columns)))}.")
+    return rows
+
+
+def _with_model(sample: Sample, model: str) -> Sample:
+    """The sample with a reader of its model. Raises ModelError."""
+    from dataclasses import replace
+
+    from ingest.analysis import ModelReader
+
+    return replace(sample, options=replace(sample.options, weights=ModelReader(model, str(sample.model["id"]))))
 
 
 def _list(format_: FormatOption) -> None:

@@ -27,7 +27,7 @@ def change(sample: Sample) -> Figure:
     """Figure 7: the change of every token's mean probability at the first norm, prompts beside random vectors."""
     rows, layer = _layer(sample, "attention_norm", "circuit")
     panels: list[Panel] = [_points(rows, "difference", f"after less before, layer {layer}")]
-    return _figure(sample, "norm_change", "What the first norm does to token probabilities", "Figure 7", rows, layer, panels)
+    return _figure("norm_change", "What the first norm does to token probabilities", "Figure 7", rows, layer, panels)
 
 
 def attention_norm(sample: Sample) -> Figure:
@@ -54,7 +54,7 @@ def _whole(sample: Sample, norm: str, lens: str, name: str, title: str, paper: s
     every = _rows(sample, norm, lens).filter(pl.col("source") == PROMPTS)
     panels.append(_top_words(rows.filter(pl.col("source") == PROMPTS), layer))
     panels += [_by_layer(every, loses=True), _by_layer(every, loses=False)]
-    return _figure(sample, name, title, paper, rows, layer, panels)
+    return _figure(name, title, paper, rows, layer, panels)
 
 
 def _rows(sample: Sample, norm: str, lens: str) -> pl.DataFrame:
@@ -115,7 +115,7 @@ def _shown(token: str) -> str:
     return token.strip() or "␣"
 
 
-def _figure(sample: Sample, name: str, title: str, paper: str, rows: pl.DataFrame, layer: int, panels: list[Panel]) -> Figure:
+def _figure(name: str, title: str, paper: str, rows: pl.DataFrame, layer: int, panels: list[Panel]) -> Figure:
     own = rows.filter(pl.col("source") == PROMPTS)
     losing, gaining = own.sort("difference", "token_id"), own.sort("difference", "token_id", descending=[True, False])
     sentence = (

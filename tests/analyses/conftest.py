@@ -25,10 +25,12 @@ class Case:
     """A store, and what an independent pass says of its prompts, in the order of their ids."""
 
     uri: str
+    model: Path
     store: Store
     passes: list[Pass]
     targets: np.ndarray
     foils: np.ndarray
+    tokens: list[list[int]]
     k: int = 50
 
     def __len__(self) -> int:
@@ -53,7 +55,7 @@ def opened_case(folder: Path, model: Path) -> Iterator[Case]:
     file = folder / "prompts.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     uri = str(folder / "store.lbug")
-    done = flowatlas("ingest", file, "--model", model, "--store", uri)
+    done = flowatlas("ingest", file, "--model", model, "--store", uri, "--lens", "circuit,naive")
     assert done.code == 0, done.stderr
     with open_store(uri) as store:
         rows = store.read(
@@ -67,4 +69,4 @@ def opened_case(folder: Path, model: Path) -> Iterator[Case]:
         first = {row["prompt"]: (row["target"], -1 if row["foil"] is None else row["foil"]) for row in rows}
         passes = [reference_pass(model, tokens) for _, tokens in sorted(ids.items())]
         targets, foils = np.array([first[prompt] for prompt in sorted(ids)]).T
-        yield Case(uri, store, passes, targets, foils)
+        yield Case(uri, model, store, passes, targets, foils, [tokens for _, tokens in sorted(ids.items())])

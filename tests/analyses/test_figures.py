@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
 
+from flowatlas.errors import ModelError
 from query.analyses import ANALYSES, Figure, Missing, Options, Sample, analyze
 from query.analyses.overlap import partners
 from query.run import run
@@ -109,6 +112,75 @@ def test_memory_values_against_their_head(case, figures, raw):
             assert row["mean"] == pytest.approx(np.mean(expected), abs=TIE)
             assert row["values"] == len(expected)
     assert figures["values_by_head"].panels[0].z == pytest.approx(best.mean(0), abs=TIE)
+
+
+def in_slices(heads, width):
+    """Heads' vectors (heads, ..., d_head), each in its slice of zeros."""
+    size = heads.shape[-1]
+    placed = np.zeros((*heads.shape[:-1], width))
+    for head in range(len(heads)):
+        placed[head][..., head * size : (head + 1) * size] = heads[head]
+    return placed
+
+
+def test_heads_without_their_output_matrix(case, figures, raw):
+    ids = np.stack(
+        [case.top(r, np.stack([in_slices(layer.head[:, -1], r.gamma.size) for layer in r.layers])) for r in case.passes]
+    )
+    fed = np.stack(raw.states["attention_output"])
+    assert of(figures["heads_without_wo"], "attention output") == pytest.approx(shared(ids, fed[:, :, None]).mean((0, 2)), abs=TIE)
+
+
+def test_input_tokens_in_their_values(case, figures):
+    found = [[] for _ in case.passes[0].layers]
+    for run_, tokens in zip(case.passes, case.tokens, strict=True):
+        for number, layer in enumerate(run_.layers):
+            logits = run_.lens(np.einsum("htd,hdm->htm", layer.value, layer.w_o))
+            p = np.exp(logits - logits.max(-1, keepdims=True))
+            p /= p.sum(-1, keepdims=True)
+            found[number].extend(p[:, np.arange(len(tokens)), tokens].ravel())
+    assert of(figures["own_token_in_values"], "input token in its memory values") == pytest.approx([np.mean(f) for f in found], rel=1e-3)
+
+
+def test_keys_against_values_and_queries(case, figures):
+    found = {}
+    for run_ in case.passes:
+        for number, layer in enumerate(run_.layers):
+            width = run_.gamma.size
+            value = case.top(run_, np.einsum("htd,hdm->htm", layer.value, layer.w_o))
+            key, bare_key = case.top(run_, np.einsum("htd,hmd->htm", layer.key, layer.w_q)), case.top(run_, in_slices(layer.key, width))
+            query = case.top(run_, np.einsum("hd,hmd->hm", layer.query[:, -1], layer.w_k))
+            bare_query = case.top(run_, in_slices(layer.query[:, -1], width))
+            for name, one, other in (
+                ("keys_and_values", key, value), ("queries_and_keys", key, query[:, None]),
+                ("keys_and_values bare", bare_key, value), ("queries_and_keys bare", bare_key, bare_query[:, None]),
+            ):  # fmt: skip
+                found.setdefault((name, number), []).extend(shared(one, other).ravel())
+    for name in ("keys_and_values", "queries_and_keys"):
+        for line, more in (("with the QK circuit", ""), ("without a circuit", " bare")):
+            wanted = [np.mean(found[name + more, number]) for number in range(len(case.passes[0].layers))]
+            assert of(figures[name], line) == pytest.approx(wanted, abs=TIE), (name, line)
+
+
+def test_random_vectors_and_weights_come_from_the_model(case):
+    """The caption's baseline is what the lens makes of random vectors; figure 9 draws the matrix' own rows."""
+    from ingest.analysis import ModelReader
+
+    sample = Sample(case.store, options=Options(k=20, resamples=5))
+    reader = ModelReader(str(case.model), sample.model["id"])
+    wanted = case.top(case.passes[0], np.random.default_rng(4).standard_normal((40, case.passes[0].gamma.size)))
+    assert shared(reader.random_ids(40, 4)[:, :20], wanted).min() >= 0.95
+    sample = Sample(case.store, options=Options(k=20, resamples=5, weights=reader))
+    keys, weights = analyze(sample, ["queries_and_keys", "neuron_weights"])
+    ids = reader.random_ids(800, 0)[:, :20]
+    baseline = keys.panels[0].curves[-1]
+    assert (baseline.name, baseline.y[0]) == ("two random vectors through the lens", pytest.approx(shared(ids[::2], ids[1::2]).mean()))
+    matrix = case.passes[0].layers[weights.parameters["layer"]].mlp_value
+    for (line,), rows in weights.data.group_by("line", maintain_order=True):
+        row = matrix.mean(0) if line == "mean neuron" else matrix[int(re.search(r"neuron (\d+)", line)[1])]
+        assert rows["weight"].to_numpy() == pytest.approx(row, rel=1e-5, abs=1e-6)
+    with pytest.raises(ModelError, match="not the model of the prompts"):
+        ModelReader(str(case.model), "another")
 
 
 def test_attention_output_against_residuals(figures, raw):

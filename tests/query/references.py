@@ -419,6 +419,19 @@ def tops_of_values(data: ShardTables, layer: int | None = None, values: int | No
 
 
 @reference
+def tops_of_queries(data: ShardTables, layer: int | None = None, **given: Any) -> pl.DataFrame:
+    rows = of_prompts(data["Query"], chosen(data, given))
+    return rows if layer is None else rows.filter(pl.col("layer") == layer)
+
+
+@reference
+def tops_of_keys(data: ShardTables, layer: int | None = None, **given: Any) -> pl.DataFrame:
+    edges = data["ATTENDS_Query_Key"].select("rank", id="to")
+    rows = of_prompts(data["Key"], chosen(data, given)).join(edges, on="id")
+    return rows if layer is None else rows.filter(pl.col("layer") == layer)
+
+
+@reference
 def neurons_by_layer(data: ShardTables, matrix: str = "mlp", **given: Any) -> pl.DataFrame:
     chosen(data, given)
     entropy, norm = pl.col("entropy"), pl.col("norm")

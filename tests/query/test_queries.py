@@ -52,6 +52,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("alignment_residuals", {}), ("alignment_residuals", {"k": 25, "correct": True}),
     ("tops_of_states", {"group": "first"}), ("tops_of_heads", {"layer": 1, "correct": True}), ("tops_of_heads", {"dataset": "facts"}),
     ("tops_of_values", {"layer": 2, "values": 2}), ("tops_of_values", {"role": "clean"}),
+    ("tops_of_queries", {"layer": 0, "group": "first"}), ("tops_of_keys", {"layer": 2, "correct": True}),
     ("neurons_by_layer", {}), ("neurons_by_layer", {"matrix": "attention_output", "correct": True}),
     ("most_activated_neurons", {"rank": 5}), ("most_activated_neurons", {"rank": 3, "group": "first"}),
     ("token_search", {"token": " word120"}), ("token_search", {"token": "\n", "kind": "value", "layer": 1}),
