@@ -96,8 +96,11 @@ def _points(rows: pl.DataFrame, column: str, title: str) -> Points:
 
 
 def _top_words(rows: pl.DataFrame, layer: int) -> Words:
-    sides = [rows.sort(c, "token_id", descending=[True, False])["token"].head(LISTED).to_list() for c in ("before", "after")]
-    return Words(f"Top tokens before and after, layer {layer}", ("before", "after"), [(_shown(a), _shown(b)) for a, b in zip(*sides, strict=True)])
+    # Tables 1, 2 and 4 project the mean vector; a file without it gives the tokens of largest mean probability.
+    state = "mean_state_" if "mean_state_before" in rows.columns else ""
+    sides = [rows.sort(f"{state}{c}", "token_id", descending=[True, False])["token"].head(LISTED).to_list() for c in ("before", "after")]
+    what = "mean vector" if state else "mean probability"
+    return Words(f"Top tokens before and after ({what}), layer {layer}", ("before", "after"), [(_shown(a), _shown(b)) for a, b in zip(*sides, strict=True)])
 
 
 def _by_layer(rows: pl.DataFrame, *, loses: bool) -> Words:
