@@ -17,9 +17,10 @@
 //   steps - relationships on the way
 //   value_token - top token of the memory value
 //   target_rank - rank of the target in the value's projection
-MATCH way = (v:Value)-[:SUMS|CONCATENATES|PROJECTS|ADDS|SKIPS|NORMALIZES*1..16]->(f:State)
-WHERE v.id >= $prompt * 16777216 AND v.id < ($prompt + 1) * 16777216 AND v.source = $source
+MATCH (v:Value)-[s:SUMS]->(h:Head)-[way:CONCATENATES|PROJECTS|ADDS|SKIPS|NORMALIZES*1..15]->(f:State)
+WHERE v.id >= $prompt * 16777216 AND v.id < ($prompt + 1) * 16777216 AND v.source = $source AND s.score >= $minimum
   AND f.id >= $prompt * 16777216 AND f.id < ($prompt + 1) * 16777216 AND f.kind = 'final_norm'
-  AND all(x IN relationships(way) WHERE x.score >= $minimum)
-RETURN v.layer AS layer, v.head AS head, length(way) AS steps, v.top_token AS value_token, v.target_rank AS target_rank
+  AND all(score IN properties(relationships(way), 'score') WHERE score >= $minimum)
+RETURN v.layer AS layer, v.head AS head, length(way) + 1 AS steps, v.top_token AS value_token,
+  v.target_rank AS target_rank
 ORDER BY layer DESC, head, steps LIMIT $limit
