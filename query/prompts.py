@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from flowatlas.errors import QueryError, UsageError
 from flowatlas.stores.base import Parameter, Store
 from flowatlas.vocabulary import NODE_TABLE, Label
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def _properties(variable: str, label: Label) -> str:
@@ -58,6 +59,8 @@ def model_of(store: Store, prompt: dict[str, Any]) -> dict[str, Any]:
 
 def models(store: Store) -> pl.DataFrame:
     """All models of a store."""
+    import polars as pl
+
     frame = pl.from_arrow(store.read(f"MATCH (m:Model) RETURN {_properties('m', Label.MODEL)} ORDER BY name"))
     assert isinstance(frame, pl.DataFrame)
     return frame

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import polars as pl
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Final
 
 from flowatlas.catalogue import ParameterSpec, Query, Resolved, catalogue
 from flowatlas.errors import QueryError, UsageError, did_you_mean
@@ -16,6 +13,10 @@ from flowatlas.stores.base import Store
 from flowatlas.values import Value
 from query.prompts import find_prompt, model_of
 from query.significance import with_p_value
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
 
 _ANY_MODEL: Final = frozenset({"prompts", "sizes", "pairs", "first_layer_target_on_top"})
 """Queries whose rows are prompts: there, prompts of several models may stand side by side."""
@@ -33,6 +34,8 @@ class Result:
     @property
     def frame(self) -> pl.DataFrame:
         """The rows as a Polars frame."""
+        import polars as pl
+
         frame = pl.from_arrow(self.table)
         assert isinstance(frame, pl.DataFrame)
         return frame

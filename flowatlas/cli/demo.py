@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from flowatlas import __version__
 from flowatlas.cli.console import people
 from flowatlas.resources import resource
 from flowatlas.vocabulary import SCHEMA_VERSION
@@ -75,6 +74,8 @@ def prepare(folder: Path) -> bool:
 
 def _origin() -> str:
     """What the demo's store is made from, as text that changes when any of it does."""
+    from flowatlas import __version__
+
     digest = hashlib.blake2b(digest_size=16)
     for file in (resource("examples") / "prompts.jsonl", *sorted(resource("demo_model").glob("*.*"))):
         if file.suffix in (".jsonl", ".json", ".safetensors"):

@@ -15,12 +15,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
-from rich import progress as rich_progress
 from rich.markup import escape
 
 from flowatlas.cli.console import human_bytes, human_seconds, people
 from flowatlas.errors import UsageError
-from flowatlas.settings import settings
 
 if TYPE_CHECKING:
     from ingest.pipeline.plan import Plan
@@ -85,6 +83,7 @@ def ingest(
     )  # fmt: skip
     inputs = read_prompts(prompts, options)
     # A file that cannot be read is told before the model's libraries are loaded.
+    from flowatlas.settings import settings
     from flowatlas.stores import open_store, shards_path
     from ingest.architecture.load import load_model
     from ingest.lens.on_device import check_device
@@ -169,6 +168,8 @@ def stopping() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def progress_bar(expected: int | None) -> Iterator[Progress]:
     """A bar with the prompts done, their rate and the bytes written."""
+    from rich import progress as rich_progress
+
     columns = (
         rich_progress.SpinnerColumn(),
         rich_progress.TextColumn("{task.description}"),

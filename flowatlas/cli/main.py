@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from flowatlas import __version__
 from flowatlas.cli.console import people
 from flowatlas.errors import FlowatlasError
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from flowatlas import __version__
+
         typer.echo(f"flowatlas {__version__}")
         raise typer.Exit
 

@@ -8,9 +8,9 @@ from dataclasses import astuple, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-import pyarrow as pa
-
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from flowatlas.shards import Shard
 
 Dialect = Literal["ladybug", "neo4j"]
