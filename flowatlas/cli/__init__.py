@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import typer
 
-COMMANDS: Final[tuple[str, ...]] = ("ingest", "query", "graph", "analyze", "dashboard", "model", "store", "demo")
+COMMANDS: Final[tuple[str, ...]] = ("ingest", "query", "graph", "norms", "analyze", "dashboard", "model", "store", "demo")
 """Modules of this package, each with `register(app)`, in the order in which help lists them."""
 
 
