@@ -100,6 +100,8 @@ def _heat(made: go.Figure, panel: Heat, row: int, column: int, *, last: bool) ->
         ),
         row=row, col=column,
     )  # fmt: skip
+    if len(panel.z) <= 12:
+        made.update_yaxes(dtick=1, row=row, col=column)
 
 
 def first_column(panel: Heat) -> int:

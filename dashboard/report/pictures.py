@@ -35,10 +35,11 @@ def pictures(title: str, panels: Sequence[Panel], kinds: Sequence[str] = ("svg",
     columns = min(PER_ROW, len(plots))
     rows = -(-len(plots) // columns)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(max(6.4, 4.6 * columns), 0.5 + sum(_height(plots[r * columns : (r + 1) * columns]) for r in range(rows))), layout="constrained")
+        heights = [_height(plots[r * columns : (r + 1) * columns]) for r in range(rows)]
+        figure = Figure(figsize=(max(6.4, 4.6 * columns), 0.5 + sum(heights)), layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(_text(title), fontsize=11, fontweight="bold")
-        axes = figure.subplots(rows, columns, squeeze=False)
+        axes = figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
         _same_range(plots, axes.flat)
         for axis in axes.flat[len(plots) :]:
             axis.set_axis_off()
@@ -140,6 +141,7 @@ def _points(axis: Any, panel: Points) -> None:
         for x, y, text in zip(cloud.x, cloud.y, cloud.texts, strict=False):
             if text:
                 axis.annotate(_text(text), (x, y), fontsize=6.5, xytext=(0, 4), textcoords="offset points", ha="center")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(color=GRID, linewidth=0.6)
 
 
@@ -149,6 +151,7 @@ def _words(axis: Any, panel: Words) -> None:
     table = axis.table(cellText=cells, colLabels=[_short(h) for h in panel.header], loc="upper center", cellLoc="left", edges="horizontal")
     table.auto_set_font_size(False)
     table.set_fontsize(7)
+    table.auto_set_column_width(list(range(len(panel.header))))
 
 
 def _short(text: str) -> str:

@@ -127,11 +127,11 @@ def weights(sample: Sample) -> Figure:
     data = pl.concat([pl.DataFrame({"line": [name] * len(v), "dimension": dimension, "weight": v.astype(np.float64)}) for name, v in vectors.items()])
     curves = [Curve(name, dimension.tolist(), v.tolist(), control=name not in names[: len(chosen)]) for name, v in vectors.items()]
     largest = ", ".join(str(int(d)) for d in np.argsort(-np.abs(rows[0]))[:3])
-    ratio = float(np.abs(rows[: len(chosen)]).max() / np.abs(rows[len(chosen) :]).max()) if others else float("nan")
-    sentence = (
-        f"The largest entries of {word} {chosen[0]} of layer {layer} are at dimensions {largest}; the largest entry of "
-        f"{word}s is {ratio:.1f} times that of two neurons drawn at random."
-    )
+    sentence = f"The largest entries of {word} {chosen[0]} of layer {layer} are at dimensions {largest}"
+    plain = float(np.abs(rows[len(chosen) :]).max()) if others else 0.0
+    if plain > 0:
+        sentence += f"; the largest entry of {word}s is {float(np.abs(rows[: len(chosen)]).max()) / plain:.1f} times that of two neurons drawn at random"
+    sentence += "."
     parameters = {"prompts": str(sample.selection), "layer": layer, "rank": rank, "share": SHARE, "seed": sample.options.seed}
     return Figure(
         "neuron_weights", "The weights of always-on neurons", "Figure 9", sentence, found.resolved.text, parameters,

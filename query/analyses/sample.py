@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,7 @@ from query.run import Result, run
 
 Array = np.ndarray
 _ALL: Final = 2**40
+_ORDER: Final = ("prompt", "layer", "head", "source", "kind")
 
 
 class Weights(Protocol):
@@ -95,8 +96,14 @@ class Sample:
         return self.selection.given
 
     def ask(self, name: str, **given: object) -> Result:
-        """The answer of a named query over the sample. Raises UsageError, QueryError."""
-        return run(self.store, name, **given, **self.given)
+        """The answer of a named query over the sample. Raises UsageError, QueryError.
+
+        Rows by prompt are sorted again here, because arrays are made of them by their order: the
+        embedded store was seen to give a large answer in an order that was not quite the one asked for.
+        """
+        result = run(self.store, name, **given, **self.given)
+        order = [(column, "ascending") for column in _ORDER if column in result.table.column_names]
+        return replace(result, table=result.table.sort_by(order)) if order and order[0][0] == "prompt" else result
 
     @cached_property
     def prompts(self) -> pl.DataFrame:

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import tokenizers
-import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from ingest.architecture.load import load_model
 from ingest.lens.lens import LogitLens
@@ -16,41 +13,17 @@ from ingest.neurons import TargetRanks
 from ingest.pipeline.batch import Workshop, graph_tables
 from ingest.pipeline.prepare import Choices, Prepared, prepare
 from ingest.prompts import PromptInput
-from support.models import save_tokenizer
-
-WORDS = ["[UNK]", "the", "capital", "of", "Japan", "is", "city", "Tokyo", "France", "Paris", "a", "in"]
-SUBJECT = "Japan"
+from support.copying import SUBJECT, copying_model
 
 
 @pytest.fixture(scope="module")
-def copying_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One layer, one head. Embeddings are unit vectors; the query always asks for `SUBJECT`; W_V and W_O
-    are the identity, so what the head reads is written back as it was; the MLP writes nothing."""
-    n = len(WORDS)
-    config = GPT2Config(vocab_size=n, n_positions=16, n_embd=n, n_layer=1, n_head=1, n_inner=4)
-    model = GPT2LMHeadModel(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.fill_(1.0 if "ln" in name and name.endswith("weight") else 0.0)
-        layer = model.transformer.h[0].attn
-        model.transformer.wte.weight.copy_(torch.eye(n))
-        layer.c_attn.weight[:, n : 2 * n] = torch.eye(n)
-        layer.c_attn.weight[:, 2 * n :] = torch.eye(n)
-        layer.c_attn.bias[WORDS.index(SUBJECT)] = 40.0
-        layer.c_proj.weight.copy_(torch.eye(n))
-    folder = tmp_path_factory.mktemp("copying") / "model"
-    model.save_pretrained(folder)
-    words = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]")
-    )
-    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    save_tokenizer(folder, words, unk_token="[UNK]")
-    return folder
+def copying(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copying_model(tmp_path_factory.mktemp("copying") / "model")
 
 
 @pytest.fixture(scope="module")
-def tables(copying_model: Path) -> dict[str, pl.DataFrame]:
-    model = load_model(str(copying_model))
+def tables(copying: Path) -> dict[str, pl.DataFrame]:
+    model = load_model(str(copying))
     lens = LogitLens.of(model.decoder)
     workshop = Workshop(model, lens, TargetRanks(model.decoder, lens), Choices(), threads=1)
     prepared = prepare(PromptInput(text="the capital of Japan is the city of", target=SUBJECT), model, Choices())
