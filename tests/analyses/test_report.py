@@ -14,6 +14,8 @@ from query.analyses import ANALYSES
 from support.cli import flowatlas
 
 FACTS = planted(TINY)
+EVERY_KIND = ["heads_without_wo", "heads_with_wo", "heads_by_index", "head_effects", "always_on_neurons", "neuron_weights", "graph_attention"]
+"""Figures with every kind of panel, and two that this store cannot give: drawing all of them takes long."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def report(uri, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "report"
-    done = analyze(uri, "--out", out)
+    done = analyze(uri, *EVERY_KIND, "--out", out)
     assert done.code == 0, done.stderr
     return out, done.stderr
 
@@ -56,14 +58,15 @@ def test_a_report_is_a_page_with_pictures_and_data(report):
     out, said = report
     text = (out / "index.html").read_text()
     page = Page(text)
-    assert page.sections == list(ANALYSES)
+    assert page.sections == [name for name in ANALYSES if name in EVERY_KIND]
     for address in page.addresses:
         assert address.startswith("#") or (out / address).is_file(), address
     missing = re.findall(r'<section id="(\w+)"><h2>[^/]*?</small></h2><p class=reason>', text)
-    for name in ANALYSES:
+    assert missing == ["heads_without_wo", "neuron_weights"]
+    for name in EVERY_KIND:
         files = {path.suffix for path in out.rglob(f"{name}.*")}
         assert files == (set() if name in missing else {".svg", ".png", ".parquet", ".csv"}), name
-    assert f"{len(ANALYSES) - len(missing)} figures from 12 prompts" in said
+    assert f"{len(EVERY_KIND) - len(missing)} figures from 12 prompts" in said
     # One copy of the library, and nothing from elsewhere.
     assert text.count("plotly.js v") == 1
     assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="http', text)
@@ -98,6 +101,25 @@ def test_planted_facts_are_found(report):
     assert row["share"].to_list() == [1.0]
     assert row["norm"][0] == pytest.approx(8.0)
     assert row["entropy"][0] == pytest.approx(14.0)
+
+
+def test_two_models_side_by_side(uri, tmp_path):
+    """Models are named by their names; each side is what its model gives alone."""
+    both = tmp_path / "both.lbug"
+    with open_store(str(both), mode="write") as store:
+        for seed in (2, 3):
+            for shard in write(tmp_path / f"shards{seed}", TINY, 6, seed=seed):
+                store.write(shard)
+    done = analyze(both, "head_effects", "-p", "model=synthetic-2", "--against", "model=synthetic-3", "--out", tmp_path / "r")
+    assert done.code == 0, done.stderr
+    data = pl.read_csv(tmp_path / "r/data/head_effects.csv")
+    assert data["side"].n_unique() == 2
+    assert data.group_by("side").len()["len"].unique().to_list() == [len(data) // 2]
+    sides = [part["effect"].to_list() for _, part in data.group_by("side", maintain_order=True)]
+    assert sides[0] != sides[1]
+    mixed = analyze(both, "head_effects", "--out", tmp_path / "m")
+    assert mixed.code == 1
+    assert "several models" in " ".join(mixed.stderr.split())
 
 
 def test_two_selections_side_by_side(uri, tmp_path):
@@ -170,7 +192,8 @@ def test_one_prompt(uri, tmp_path):
     """No other prompt to compare with: no control, bands of no width, and still a figure."""
     with open_store(uri) as store:
         text = store.read("MATCH (p:Prompt) RETURN p.text AS text ORDER BY p.id LIMIT 1")["text"][0].as_py()
-    done = analyze(uri, "-p", f"text={text}", "--out", tmp_path / "r")
+    names = ["heads_with_wo", "head_effects", "prediction_by_layer"]
+    done = analyze(uri, *names, "-p", f"text={text}", "--out", tmp_path / "r")
     assert done.code == 0, done.stderr
     data = pl.read_csv(tmp_path / "r/data/heads_with_wo.csv")
     assert not data["line"].str.contains("shuffled").any()
