@@ -28,7 +28,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from flowatlas import __version__
 from flowatlas.errors import SchemaVersionError, ShardError
@@ -69,7 +69,7 @@ class Shard:
         """The shard's manifest. Raises ShardError, SchemaVersionError."""
         try:
             manifest = Manifest.model_validate_json((self.path / MANIFEST).read_text("utf-8"))
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError) as error:
             raise ShardError(
                 f"{self.path} is not a shard: its {MANIFEST} cannot be read.",
                 known=str(error).splitlines()[0],
@@ -98,7 +98,7 @@ class Shard:
             ) from error
 
     def check(self) -> None:
-        """Compare every file with its hash. Raises ShardError naming the file that differs."""
+        """Compare every file with its hash, and the manifest with both. Raises ShardError naming what differs."""
         for name, expected in self.manifest.tables.items():
             file = self.path / f"{name}.parquet"
             if not file.is_file():
@@ -108,23 +108,50 @@ class Shard:
                     f"{file} has changed since it was written: its hash differs.",
                     next_step="Remove the shard and ingest its prompts again.",
                 )
+            if pq.read_metadata(file).num_rows != expected.rows or file.stat().st_size != expected.bytes:
+                raise self._changed()
+        self._check_manifest()
+
+    def _check_manifest(self) -> None:
+        """A manifest has no hash of its own, but the folder's name and the files say the same."""
+        manifest = self.manifest
+        name = _name(manifest.kind, manifest.model, manifest.prompts)
+        tables = {Label.MODEL, Label.NEURON} if manifest.kind == "model" else {Label.PROMPT}
+        if self.path.name != name or not tables <= manifest.tables.keys() <= SCHEMAS.keys():
+            raise self._changed()
+        if manifest.kind == "model":
+            whose, keys = self.table(Label.MODEL)["id"].to_pylist(), []
+        else:
+            prompts = self.table(Label.PROMPT).select(["key", "model"])
+            whose, keys = prompts["model"].to_pylist(), prompts["key"].to_pylist()
+        if set(whose) != {manifest.model} or keys != manifest.prompts:
+            raise self._changed()
+
+    def _changed(self) -> ShardError:
+        return ShardError(
+            f"{self.path / MANIFEST} has changed since it was written: it does not fit the shard.",
+            next_step="Remove the shard and ingest its prompts again.",
+        )
+
+
+def _name(kind: str, model: str, keys: list[str]) -> str:
+    return f"model-{model}" if kind == "model" else f"prompts-{_digest(sorted(keys))}"
 
 
 def write_shard(directory: Path, kind: Literal["model", "prompts"], tables: Mapping[str, pa.Table]) -> Shard:
     """Write `tables` (name -> rows in the schema of `flowatlas.schema`) as one shard under `directory`.
 
     The folder is written under a temporary name, synchronised to disk and renamed; writing the same
-    content again replaces nothing and returns the shard that is there.
+    content again replaces nothing and returns the shard that is there. Raises ShardError when the disk is full.
     """
     model = str(tables["Model"]["id"][0]) if kind == "model" else str(tables["Prompt"]["model"][0])
     keys = [] if kind == "model" else tables["Prompt"]["key"].to_pylist()
-    name = f"model-{model}" if kind == "model" else f"prompts-{_digest(sorted(keys))}"
-    target = directory / name
+    target = directory / _name(kind, model, keys)
     if target.exists():
         return Shard(target)
     temporary = directory / f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
-    temporary.mkdir(parents=True)
     try:
+        temporary.mkdir(parents=True)
         files = _write_tables(temporary, tables)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION, flowatlas=__version__, kind=kind, model=model, prompts=keys, tables=files
@@ -133,10 +160,16 @@ def write_shard(directory: Path, kind: Literal["model", "prompts"], tables: Mapp
         _sync_directory(temporary)
         temporary.rename(target)
         _sync_directory(directory)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if target.exists():  # another process wrote the same content first
             return Shard(target)
+        if isinstance(error, OSError):
+            raise ShardError(
+                f"A shard could not be written into {directory}; nothing of it is left there.",
+                known=error.strerror or str(error),
+                next_step="Make room on the disk and run the same command again: it goes on where it stopped.",
+            ) from error
         raise
     return Shard(target)
 

@@ -22,7 +22,9 @@ StoreOption = Annotated[
 ]
 
 group = typer.Typer(
-    name="store", help="Look after a store: what is in it, load, verify, rebuild, delete.", no_args_is_help=True
+    name="store",
+    help="Look after a store: what is in it, load, verify, rebuild, compact, delete.",
+    no_args_is_help=True,
 )
 
 
@@ -125,20 +127,23 @@ def verify(
         Path | None, typer.Argument(help="Folder of shards; default: beside the store.", metavar="[SHARDS]")
     ] = None,
     store: StoreOption = None,
+    sample: Annotated[int, typer.Option(min=0, help="Prompts whose invariants are checked, of all in the store.")] = 8,
 ) -> None:
-    """Compare a store with its shards: keys, counts and checksums of every prompt. Exit code 1 when they differ."""
+    """Compare a store with its shards: keys, counts and checksums of every prompt; check that sums and ranks hold
+    in a sample. Exit code 1 when something differs.
+    """
     from flowatlas.stores import open_store
     from flowatlas.stores.load import find_shards
     from flowatlas.stores.verify import verify
 
     found = find_shards(shards or _shards(store))
     with open_store(_uri(store)) as opened:
-        result = verify(opened, found)
+        result = verify(opened, found, sample)
     for difference in result.differences:
         typer.echo(f"{difference.key}\t{difference.table}\t{difference.problem}")
     people.print(
         f"{result.prompts} prompts and {result.models} models of {len(found)} shards compared: "
-        f"{len(result.differences) or 'no'} differences"
+        f"{len(result.differences) or 'no'} differences (sums and ranks checked in {result.sampled})"
         + (f"; {result.extra} prompts of the store are in no shard." if result.extra else ".")
     )
     if result.differences:
@@ -151,6 +156,7 @@ def rebuild(
         Path | None, typer.Argument(help="Folder of shards; default: beside the store.", metavar="[SHARDS]")
     ] = None,
     store: StoreOption = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Let prompts go that are in no shard.")] = False,
 ) -> None:
     """Make the embedded store again from its shards, beside the old one, and swap it in."""
     from flowatlas.errors import UsageError
@@ -166,8 +172,20 @@ def rebuild(
         )
     found = find_shards(shards or _shards(store))
     with progress("prompts") as report:
-        done = rebuild(store_path(uri), found, report)
+        done = rebuild(store_path(uri), found, report, drop=drop)
     people.print(f"{uri} was made again: {done.prompts} prompts, {done.relationships} relationships.")
+
+
+@group.command()
+def compact(store: StoreOption = None) -> None:
+    """Make an embedded store's file smaller: what deletes and many small writes left in it goes."""
+    from flowatlas.stores import open_store
+
+    uri = _uri(store)
+    with open_store(uri, mode="write") as opened:
+        done = opened.compact()
+    typer.echo(f"before\t{done.before}\nafter\t{done.after}")
+    people.print(f"{uri} takes {done.after / 1e6:.1f} MB; it took {done.before / 1e6:.1f} MB.")
 
 
 def _shards(store: str | None) -> Path:

@@ -284,7 +284,7 @@ def _create(path: Path, buffer_mb: int) -> None:
     """Make an empty store under a temporary name and rename it: it exists whole or not at all. Raises StoreError."""
     temporary = beside(path)
     try:
-        database = open_files(temporary, read_only=False, buffer_mb=buffer_mb)
+        database = open_files(temporary, read_only=False, buffer_mb=buffer_mb, create=True)
         connection = ladybug.Connection(database)
         for statement in ddl():
             connection.execute(statement)

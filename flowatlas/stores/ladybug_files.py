@@ -151,12 +151,17 @@ class NotAStoreError(StoreError):
     """What is at a path is no embedded store."""
 
 
-def open_files(path: Path, *, read_only: bool, buffer_mb: int, retries: int = _RETRIES) -> ladybug.Database:
-    """Open a database, waiting a little while another process is in a checkpoint.
+def open_files(
+    path: Path, *, read_only: bool, buffer_mb: int, retries: int = _RETRIES, create: bool = False
+) -> ladybug.Database:
+    """Open a database (one that is not there is made only where `create` says so), waiting a little while another
+    process is in a checkpoint.
 
     Raises NotAStoreError, StoreBusyError when another process writes to it, StoreError.
     """
     for attempt in range(retries + 1):
+        if not create and not path.exists():
+            raise moved(path)
         try:
             return ladybug.Database(str(path), read_only=read_only, buffer_pool_size=buffer_mb << 20)
         except RuntimeError as error:

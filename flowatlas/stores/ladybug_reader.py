@@ -82,6 +82,8 @@ class Reader:
         except NotAStoreError:
             raise
         except StoreError:
+            if not self._path.exists():
+                raise
             _recover(self._path, self._buffer_mb)
         return self._opened()
 

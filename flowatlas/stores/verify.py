@@ -1,4 +1,4 @@
-"""Is a store what its shards say? Keys, counts and checksums of every table of every prompt."""
+"""Is a store what its shards say? Keys, counts and checksums of every table of every prompt, invariants of some."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import polars as pl
 
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Store
+from flowatlas.stores.invariants import violations
 from flowatlas.vocabulary import (
     NODE_TABLES,
     RELATIONSHIP_TABLES,
@@ -26,6 +27,9 @@ _TOLERANCE: Final = 1e-6
 
 _TINY: Final = 1e-30
 
+SAMPLE: Final = 8
+"""Prompts whose invariants are checked, evenly from all in the order of their keys, which are hashes."""
+
 Sums = dict[str, float]
 
 
@@ -40,16 +44,20 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verified:
-    """What was compared; `extra` prompts are in the store and in no shard."""
+    """What was compared; `extra` prompts are in the store and in no shard, `sampled` ones keep their invariants or not."""
 
     prompts: int
     models: int
     differences: list[Difference]
     extra: int
+    sampled: int
 
 
-def verify(store: Store, shards: Sequence[Shard]) -> Verified:
-    """Compare `store` with `shards`, whose own bytes are checked first. Raises ShardError, QueryError."""
+def verify(store: Store, shards: Sequence[Shard], sample: int = SAMPLE) -> Verified:
+    """Compare `store` with `shards`, whose own bytes are checked first; look into `sample` prompts.
+
+    Raises ShardError, QueryError.
+    """
     for shard in shards:
         shard.check()
     ids = store.read("MATCH (p:Prompt) RETURN p.key AS key, p.id AS id")
@@ -69,7 +77,10 @@ def verify(store: Store, shards: Sequence[Shard]) -> Verified:
     for table in (*NODE_TABLES, *RELATIONSHIP_TABLES):
         if table.name not in (Label.MODEL, Label.NEURON):
             differences += _compare_table(store, table, present, known)
-    return Verified(len(wanted), len(models), differences, len(known.keys() - wanted.keys()))
+    sampled = sorted(known)[:: max(1, -(-len(known) // sample))] if sample else []
+    for key in sampled:
+        differences += [Difference(key, where, what) for where, what in violations(store, key)]
+    return Verified(len(wanted), len(models), differences, len(known.keys() - wanted.keys()), len(sampled))
 
 
 def _compare_table(
