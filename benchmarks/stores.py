@@ -52,7 +52,7 @@ class Sizes:
     bulk: int
 
 
-FULL: Final = Sizes(synthetic.GPT2_SMALL, warm_up=8, rounds=5, bulk=100)
+FULL: Final = Sizes(synthetic.GPT2_SMALL, warm_up=6, rounds=4, bulk=100)
 QUICK: Final = Sizes(SMALL, warm_up=3, rounds=3, bulk=30)
 
 

@@ -203,7 +203,6 @@ def test_kill_of_the_server_in_the_middle_of_an_ingest(mortal: Server, mortal_ur
         with neo4j_store(mortal_uri) as store:
             assert incomplete(store) == []
             if len(store.prompt_keys()) == PROMPTS:
-                assert verify(store, shards).differences == []
                 store.delete(store.read("MATCH (p:Prompt) RETURN p.id AS id")["id"].to_pylist()[PER_SHARD:])
     with neo4j_store(mortal_uri) as store:
         for shard in shards:
