@@ -19,7 +19,7 @@ from flowatlas.errors import StoreError
 from flowatlas.stores.writer_lock import busy
 
 _HEADER: Final = 4096
-_RETRIES: Final = 40
+RETRIES: Final = 40
 _PAUSE: Final = 0.05
 _NOT_A_DATABASE: Final = ("not a valid", "cannot be a directory")
 _FULL: Final = ("No space left", "File too large", "Disk quota exceeded")
@@ -152,7 +152,7 @@ class NotAStoreError(StoreError):
 
 
 def open_files(
-    path: Path, *, read_only: bool, buffer_mb: int, retries: int = _RETRIES, create: bool = False
+    path: Path, *, read_only: bool, buffer_mb: int, retries: int = RETRIES, create: bool = False
 ) -> ladybug.Database:
     """Open a database (one that is not there is made only where `create` says so), waiting a little while another
     process is in a checkpoint.

@@ -14,10 +14,12 @@ import pyarrow as pa
 from flowatlas.errors import QueryError, StoreBusyError, StoreError
 from flowatlas.stores.arrow import plain_types
 from flowatlas.stores.base import Parameter
-from flowatlas.stores.ladybug_files import NotAStoreError, Stamp, lock_file, open_files
+from flowatlas.stores.ladybug_files import RETRIES, NotAStoreError, Stamp, lock_file, open_files
 from flowatlas.stores.writer_lock import WriterLock
 
 _RETRIES: Final = 5
+_FIRST: Final = 2
+"""Tries to open before it is seen whether a killed writer left something to finish."""
 
 T = TypeVar("T")
 
@@ -78,7 +80,7 @@ class Reader:
 
     def _open(self) -> _Snapshot:
         try:
-            return self._opened(retries=2)
+            return self._opened(_FIRST)
         except NotAStoreError:
             raise
         except StoreError:
@@ -87,10 +89,9 @@ class Reader:
             _recover(self._path, self._buffer_mb)
         return self._opened()
 
-    def _opened(self, retries: int | None = None) -> _Snapshot:
+    def _opened(self, retries: int = RETRIES) -> _Snapshot:
         stamp = Stamp.of(self._path)
-        tries = {} if retries is None else {"retries": retries}
-        return _Snapshot(stamp, open_files(self._path, read_only=True, buffer_mb=self._buffer_mb, **tries))
+        return _Snapshot(stamp, open_files(self._path, read_only=True, buffer_mb=self._buffer_mb, retries=retries))
 
 
 class _Snapshot:
