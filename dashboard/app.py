@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-import dash_cytoscape as cyto
 import dash_mantine_components as dmc
 from dash import Dash, Input, dcc
 
 from dashboard.clientside import connect
+from dashboard.elements.drawing import SIZES
+from dashboard.elements.lines import MEANING
 from dashboard.pages import compare, cypher, graph, heads, neurons, prompts, queries
 from dashboard.palette import themes
 from dashboard.serving.health import explain, watch
+from dashboard.serving.pictures import draw
 from dashboard.serving.safety import protect
 from dashboard.source import Source
 from dashboard.view import TABS, defaults
@@ -51,7 +53,6 @@ def create_app(store: Store, *, password: str | None = None) -> Dash:
 
     With a `password` every request must carry it (HTTP Basic, any user name).
     """
-    cyto.load_extra_layouts()
     app = Dash(
         __name__,
         title="flowatlas",
@@ -69,6 +70,7 @@ def create_app(store: Store, *, password: str | None = None) -> Dash:
     connect(app, "say", Input("say", "data"))
     connect(app, "start", Input("config", "data"), initially=True)
     watch(app, source)
+    draw(app, source)
     protect(app, password)
     return app
 
@@ -97,7 +99,7 @@ def _layout() -> dmc.MantineProvider:
 
 
 def _stores() -> list[dcc.Store]:
-    config = {"defaults": defaults(), "themes": themes(), "tabs": list(TABS)}
+    config = {"defaults": defaults(), "themes": themes(), "tabs": list(TABS), "sizes": SIZES, "meanings": MEANING}
     names = ("view", "tab", "theme", "graph-request", "graph-meta", "drawn", "prompts-changed", "open-prompt", "say")
     return [dcc.Store(id="config", data=config), *(dcc.Store(id=name) for name in names)]
 

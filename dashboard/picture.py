@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 
-from dashboard.elements.cytoscape import elements
+from dashboard.elements.cytoscape import wire
 from dashboard.elements.detail import Show, detail
 from dashboard.elements.drawing import Drawing
 from dashboard.elements.records import Records
@@ -23,10 +25,26 @@ MOST_BOXES: Final = 2600
 
 @dataclass(frozen=True)
 class Picture:
-    """Elements and what the page's scripts need to know about them (`meta`)."""
+    """Panels, boxes and lines (`parts`, see `dashboard.elements.cytoscape`) and what the page says about them (`meta`)."""
 
-    elements: list[dict[str, Any]]
+    parts: dict[str, list[list[Any]]]
     meta: dict[str, Any]
+
+    def json(self) -> str:
+        """As the page's scripts take it; a number that is none (as of a vector that overflowed) is null."""
+        whole = {**self.parts, "meta": self.meta}
+        try:
+            return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except ValueError:
+            return json.dumps(_finite(whole), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def records_of(graph: Graph) -> Records:
@@ -48,8 +66,7 @@ def picture(graph: Graph, view: GraphView) -> Picture:
     drawing = draw(graph, view)
     if len(drawing.boxes) > MOST_BOXES:
         return _too_many(graph, view, len(drawing.boxes))
-    shown = elements(drawing)
-    return Picture(shown, {**_about(graph, view), **_size(drawing), **hidden(graph, drawing)})
+    return Picture(wire(drawing), {**_about(graph, view), **_size(drawing), **hidden(graph, drawing)})
 
 
 def _too_many(graph: Graph, view: GraphView, boxes: int) -> Picture:
@@ -59,12 +76,12 @@ def _too_many(graph: Graph, view: GraphView, boxes: int) -> Picture:
         "Choose fewer layers, neurons or memories, or see the summary."
     )
     size = {"boxes": 0, "lines": 0, "frame": "", "message": text, "showing": f"{boxes:,} nodes are not drawn", "hidden": ""}
-    return Picture([], {**_about(graph, view), **size})
+    return Picture({}, {**_about(graph, view), **size})
 
 
 def message(text: str, problems: tuple[str, ...] = ()) -> Picture:
     """An empty picture that says why."""
-    return Picture([], {"boxes": 0, "lines": 0, "message": text, "prompt": None, "problems": list(problems), "tokens": [],
+    return Picture({}, {"boxes": 0, "lines": 0, "message": text, "prompt": None, "problems": list(problems), "tokens": [],
                         "frame": "", "key": text, "summary": True, "n_layer": 0, "range": None})  # fmt: skip
 
 

@@ -16,10 +16,12 @@ from dashboard.view import GraphView
 from flowatlas.errors import FlowatlasError, UsageError
 from flowatlas.stores.base import Store
 from query.graph import Graph
-from query.pruning import Policy
-from query.slice import slice as slice_of
+from query.pruning import Policy, prune
+from query.slice import outline, with_neurons
 
 KEPT_GRAPHS: Final = 12
+KEPT_OUTLINES: Final = 3
+"""Whole graphs before pruning: what a slider moves on. The largest take tens of megabytes."""
 KEPT_SECONDS: Final = 300.0
 T = TypeVar("T")
 
@@ -34,17 +36,24 @@ class Memory:
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value of `key`, made if it is not kept."""
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None and time.monotonic() - kept[0] < self.seconds:
-                self._kept.move_to_end(key)
-                return cast("T", kept[1])
+        found = self.kept(key)
+        if found is not None:
+            return cast("T", found)
         value = make()
         with self._lock:
             self._kept[key] = (time.monotonic(), value)
             while len(self._kept) > self.size:
                 self._kept.popitem(last=False)
         return value
+
+    def kept(self, key: Hashable) -> Any:
+        """The value of `key` if it is kept, or None."""
+        with self._lock:
+            entry = self._kept.get(key)
+            if entry is None or time.monotonic() - entry[0] >= self.seconds:
+                return None
+            self._kept.move_to_end(key)
+            return entry[1]
 
     def clear(self) -> None:
         """Forget everything."""
@@ -58,6 +67,7 @@ class Source:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.graphs = Memory(KEPT_GRAPHS, KEPT_SECONDS)
+        self.outlines = Memory(KEPT_OUTLINES, KEPT_SECONDS)
 
     def prompts(self) -> list[dict[str, Any]]:
         """Rows of the prompts tables, in the order of their ids."""
@@ -85,6 +95,7 @@ class Source:
     def forget(self) -> None:
         """Something was added or deleted: read again."""
         self.graphs.clear()
+        self.outlines.clear()
 
     def first_prompt(self) -> int | None:
         """The prompt that the page opens with."""
@@ -95,11 +106,19 @@ class Source:
         """The pruned graph of a view, `also` what else must stay. Raises FlowatlasError."""
         choice = replace(_choice(view), also=also)
         layers = None if view.layers is None else range(view.layers[0], view.layers[1] + 1)
-        assert view.prompt is not None
-        key = (view.prompt, layers, choice)
-        return self.graphs.get(
-            key, lambda: slice_of(self.store, cast("int", view.prompt), layers, policy=cast("Policy", choice))
-        )
+        prompt = view.prompt
+        assert prompt is not None
+
+        def pruned() -> Graph:
+            whole = self.outlines.get((prompt, layers), lambda: self._outline(prompt, layers))
+            return with_neurons(self.store, prune(whole, cast("Policy", choice)))
+
+        return self.graphs.get((prompt, layers, choice), pruned)
+
+    def _outline(self, prompt: int, layers: range | None) -> Graph:
+        """Layers before pruning: a part of the whole model where that was read already, as for the summary."""
+        whole = None if layers is None else self.outlines.kept((prompt, None))
+        return outline(self.store, prompt, layers) if whole is None else cast("Graph", whole).slice(cast("range", layers))
 
     def n_layer(self, prompt: int) -> int:
         """Layers of a prompt's model. Raises UsageError when there is no such prompt."""

@@ -36,6 +36,15 @@ def slice(  # noqa: A001 (the word of the design; the builtin is not used here)
 
     Raises UsageError (no such prompt, layer or position), QueryError.
     """
+    graph = outline(store, prompt, layers, position=position)
+    return with_neurons(store, graph if policy is None else prune(graph, policy))
+
+
+def outline(store: Store, prompt: int | str, layers: range | None = None, *, position: int | None = None) -> Graph:
+    """What `slice` gives, but of neurons only id, layer and matrix: all that pruning needs.
+
+    Prune it as often as you like and give the result to `with_neurons`. Raises UsageError, QueryError.
+    """
     row = find_prompt(store, prompt)
     model = model_of(store, row)
     chosen = checked_layers(layers, model)
@@ -47,11 +56,10 @@ def slice(  # noqa: A001 (the word of the design; the builtin is not used here)
     edges = pl.concat([_state_edges(store, row, chosen, model, states), _token_edges(store, row, states),
                        _neuron_edges(store, row, chosen, states)])  # fmt: skip
     nodes = pl.concat([tokens, states, _placeholders(edges, states)])
-    graph = Graph(
+    return Graph(
         prompt=row, model=model, layers=chosen, position=at, nodes=_with_edges(nodes, edges), edges=edges,
         store={"uri": store.uri, "dialect": store.dialect, "schema_version": SCHEMA_VERSION},
     )  # fmt: skip
-    return _with_neurons(store, graph if policy is None else prune(graph, policy))
 
 
 def _checked_position(position: int | None, prompt: dict[str, Any]) -> int:
@@ -161,8 +169,8 @@ def _with_edges(nodes: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
     return nodes.join(ends.unique(), on=["label", "id"], how="semi", maintain_order="left")
 
 
-def _with_neurons(store: Store, graph: Graph) -> Graph:
-    """The graph with its neurons' properties, read from the store."""
+def with_neurons(store: Store, graph: Graph) -> Graph:
+    """The graph of an `outline` with its neurons' properties, read from the store. Raises QueryError."""
     ids = graph.nodes.filter(pl.col("label") == Label.NEURON)["id"]
     if ids.is_empty():
         return graph

@@ -10,31 +10,75 @@ FA.graph = {
     return element && element._cyreg ? element._cyreg.cy : null;
   },
 
-  /* Called when the server's elements have come: waits until Cytoscape holds them, then draws. */
-  drawn(meta, tries) {
+  query: (request) => new URLSearchParams(Object.entries(request).filter(([, value]) => value !== null && value !== undefined && value !== "")).toString(),
+
+  fetch(request, signal) {
+    return fetch("/_flowatlas/graph?" + FA.graph.query(request), { signal }).then((reply) => {
+      if (!reply.ok) throw new Error(`The server answers with ${reply.status}.`);
+      return reply.json();
+    });
+  },
+
+  /* Ask for what will probably be wanted next, such as the layer under the mouse. */
+  ahead(request) {
+    const key = FA.graph.query(request);
+    if (FA.graph.next && FA.graph.next.key === key) return;
+    const picture = FA.graph.fetch(request);
+    picture.catch(() => {});
+    FA.graph.next = { key: key, picture: picture, at: Date.now() };
+  },
+
+  /* Ask the server for a picture and draw it; only the newest request counts. */
+  async load(request) {
+    if (FA.graph.loading) FA.graph.loading.abort();
+    const asked = FA.graph.loading = new AbortController(), next = FA.graph.next;
+    FA.graph.next = null;
+    let picture = null;
+    try {
+      if (next && next.key === FA.graph.query(request) && Date.now() - next.at < 20000) picture = await next.picture.catch(() => null);
+      picture = picture || await FA.graph.fetch(request, asked.signal);
+    } catch (error) {
+      if (asked.signal.aborted) return;
+      FA.view.asked = null;
+      FA.page.busy(false);
+      FA.page.say(error instanceof TypeError ? "The server does not answer." : error.message, "error");
+      return;
+    }
+    if (!asked.signal.aborted) FA.graph.draw(picture);
+  },
+
+  /* The viewport and the stylesheet come first, so that every element is styled once and nothing is measured. */
+  draw(picture) {
     const cy = FA.graph.cy();
-    const there = cy && cy.nodes(".n").length === meta.boxes && cy.edges().length === meta.lines;
-    if (!there && (tries || 0) < 200) return setTimeout(() => FA.graph.drawn(meta, (tries || 0) + 1), 15);
-    if (!cy) return undefined;
+    if (!cy) { setTimeout(() => FA.graph.draw(picture), 15); return; }
     if (!cy.scratch("fa")) FA.graph.attach(cy);
-    const before = FA.graph.meta;
-    FA.graph.meta = meta;
+    const before = FA.graph.meta, meta = FA.graph.meta = picture.meta, made = FA.elements(picture);
     FA.graph.options.summary = meta.summary;
     if (!meta.boxes) FA.graph.picked = null;
+    FA.hover.hide();
+    cy.batch(() => { cy.elements().remove(); });
+    FA.graph.heavy = made.length > 900;
     if (!before || before.frame !== meta.frame) FA.graph.fit();
     FA.graph.restyle();
+    cy.add(made);
     FA.graph.restorePick();
     FA.graph.applyClasses();
     FA.page.status(meta);
     FA.page.layers(meta);
+    dash_clientside.set_props("graph-meta", { data: meta });
     document.body.dataset.ready = String(Number(document.body.dataset.ready || 0) + 1);
     document.body.dataset.drawn = meta.key;
-    return undefined;
+  },
+
+  /* The component around Cytoscape copies every element and the viewport into the page's state; nothing reads them. */
+  quiet(cy) {
+    cy.off("add remove dragfree resize viewport tapstart minMaxZoomChange render");
+    ["node", "edge"].forEach((kind) => cy.off("tap mouseover mouseout select unselect remove", kind));
   },
 
   attach(cy) {
     cy.scratch("fa", true);
-    window.cy = cy;
+    FA.graph.quiet(cy);
     cy.minZoom(0.04); cy.maxZoom(3);
     cy.on("mouseover", "node.n", (event) => {
       const point = event.originalEvent;
@@ -47,7 +91,12 @@ FA.graph = {
       edge.addClass("over");
       FA.hover.show(FA.edgeCard(edge.data(), edge.source().data(), edge.target().data()), point.clientX, point.clientY);
     });
-    cy.on("mouseover", "node.panel", (event) => { event.target.addClass("over"); cy.container().style.cursor = "pointer"; });
+    cy.on("mouseover", "node.panel", (event) => {
+      event.target.addClass("over");
+      cy.container().style.cursor = "pointer";
+      const layer = event.target.data("layer");
+      if (FA.graph.options.summary && layer !== null) FA.graph.ahead({ ...FA.view.request(), l: `${layer}-${layer}`, x: "" });
+    });
     cy.on("mouseout", "node, edge", (event) => {
       event.target.removeClass("over");
       FA.hover.hide();
@@ -74,21 +123,23 @@ FA.graph = {
   restyle() {
     const cy = FA.graph.cy();
     if (!cy || !FA.config) return;
-    const options = FA.graph.options, heavy = cy.elements().length > 900, renderer = cy.renderer();
+    const options = FA.graph.options, renderer = cy.renderer();
     options.far = FA.graph.farness(cy);
-    renderer.hideEdgesOnViewport = heavy;
-    renderer.textureOnViewport = heavy;
+    renderer.hideEdgesOnViewport = renderer.textureOnViewport = Boolean(FA.graph.heavy);
     const now = JSON.stringify([document.documentElement.dataset.theme, options]);
     if (now === cy.scratch("fa-style")) return;
     cy.scratch("fa-style", now);
     cy.style().fromJson(FA.stylesheet(FA.theme(), options)).update();
   },
 
+  /* The whole picture in the middle: its frame is known, so nothing has to be measured. */
   fit() {
-    const cy = FA.graph.cy();
-    if (!cy || !cy.elements().length) return;
+    const cy = FA.graph.cy(), meta = FA.graph.meta;
+    if (!cy || !meta || !meta.frame) return;
     cy.resize();
-    cy.fit(cy.elements(), 18);
+    const [left, top, right, bottom] = meta.frame.split(",").map(Number), room = 18;
+    const zoom = Math.min((cy.width() - 2 * room) / (right - left), (cy.height() - 2 * room) / (bottom - top), 3);
+    cy.viewport({ zoom: zoom, pan: { x: (cy.width() - zoom * (left + right)) / 2, y: (cy.height() - zoom * (top + bottom)) / 2 } });
     FA.graph.restyle();
   },
 

@@ -48,6 +48,8 @@ FA.view = {
     FA.view.apply(before);
   },
 
+  request: () => Object.fromEntries(FA.view.graphKeys.map((key) => [key, FA.view.state[key]])),
+
   /* Note something in the address that nothing else follows. */
   remember(patch) {
     FA.view.state = { ...FA.view.state, ...patch };
@@ -65,11 +67,11 @@ FA.view = {
     FA.graph.options.keys = state.keys;
     document.body.dataset.heads = state.heads;
     if (before.color !== state.color || before.keys !== state.keys) { FA.graph.restyle(); FA.page.legend(); }
-    const request = Object.fromEntries(FA.view.graphKeys.map((key) => [key, state[key]]));
-    const text = JSON.stringify(request);
+    const request = FA.view.request(), text = JSON.stringify(request);
     if (text !== FA.view.asked) {
       FA.view.asked = text;
       FA.page.busy(true);
+      FA.graph.load(request);
       set("graph-request", { data: request });
     }
     set("view", { data: state });

@@ -2,7 +2,6 @@
 window.dash_clientside = window.dash_clientside || {};
 window.dash_clientside.fa = {
   start(config) { if (config) FA.page.start(config); return window.dash_clientside.no_update; },
-  drawn(meta) { if (meta && FA.config) FA.graph.drawn(meta); return window.dash_clientside.no_update; },
   control() {
     const context = window.dash_clientside.callback_context;
     const patch = {};

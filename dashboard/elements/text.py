@@ -37,6 +37,8 @@ KIND_NAMES: Final[dict[str, str]] = {
 
 def visible(token: str) -> str:
     """The token with control and direction characters written out, so that it cannot disturb the page."""
+    if token.isprintable():
+        return token
     return "".join(
         _ESCAPES.get(c) or (f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs") else c)
         for c in token

@@ -131,11 +131,6 @@ def _cytoscape() -> Any:
 def register(app: Dash, source: Source) -> None:
     """Connect the tab."""
 
-    @app.callback(Output("cy", "elements"), Output("graph-meta", "data"), Input("graph-request", "data"), prevent_initial_call=True)
-    def _draw(request: dict[str, Any] | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        picture = source.picture(parse_graph(request))
-        return picture.elements, picture.meta
-
     @app.callback(
         Output("g-download", "data"), Output("say", "data", allow_duplicate=True),
         *(Input(f"g-export-{kind}", "n_clicks") for kind in FORMATS),
@@ -145,7 +140,6 @@ def register(app: Dash, source: Source) -> None:
         *_, request, theme = given
         return download(source, parse_graph(request), str(ctx.triggered_id).removeprefix("g-export-"), theme or "light")
 
-    connect(app, "drawn", Input("graph-meta", "data"))
     connect(app, "openPrompt", Input("g-prompts", "selectedRows"))
     connect(app, "find", Input("g-find", "value"))
     connect(app, "filter", Input("g-search", "value"))
