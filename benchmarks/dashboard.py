@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import logging
 import statistics
 import tempfile
@@ -77,7 +76,7 @@ def measure_bytes(source: Source) -> None:
     """JSON of every view, plain and compressed."""
     for name, layers, _ in VIEWS:
         pair: Any = None if layers == "all" else tuple(int(part) for part in layers.split("-"))
-        text = json.dumps(source.picture(GraphView(prompt=0, layers=pair)).elements).encode()
+        text = source.picture(GraphView(prompt=0, layers=pair)).json().encode()
         ratio(f"JSON of {name}, KB", len(text) / 1e3)
         ratio(f"JSON of {name}, gzip, KB", len(gzip.compress(text, 5)) / 1e3)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,8 +10,10 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, dcc
 
 from dashboard.clientside import connect
+from dashboard.desk import Desk
 from dashboard.elements.drawing import SIZES
 from dashboard.elements.lines import MEANING
+from dashboard.jobs import Jobs
 from dashboard.pages import compare, cypher, graph, heads, neurons, prompts, queries
 from dashboard.palette import themes
 from dashboard.serving.health import explain, watch
@@ -48,10 +51,11 @@ KEYS: Final = (
 )
 
 
-def create_app(store: Store, *, password: str | None = None) -> Dash:
+def create_app(store: Store, *, password: str | None = None, desk: Desk | None = None, jobs: Jobs | None = None) -> Dash:
     """The dashboard of a store, as a Dash app (its WSGI application is `.server`).
 
-    With a `password` every request must carry it (HTTP Basic, any user name).
+    With a `password` every request must carry it (HTTP Basic, any user name). Several processes that
+    serve the same page share a `desk` and `jobs`; left out, the app has its own and ends them with itself.
     """
     app = Dash(
         __name__,
@@ -62,7 +66,9 @@ def create_app(store: Store, *, password: str | None = None) -> Dash:
         on_error=explain,
     )
     app.index_string = app.index_string.replace("<html>", '<html lang="en">')
-    source = Source(store)
+    source = Source(store, desk, jobs)
+    if desk is None:
+        weakref.finalize(app, source.desk.close)
     app.layout = _layout()
     for page in PAGES.values():
         page.register(app, source)

@@ -1,4 +1,7 @@
-"""Ingest a typed prompt in a process of its own, through the command line, and say how it goes."""
+"""Ingest a typed prompt in a process of its own, through the command line, and say how it goes.
+
+Every worker of a server shares one `Jobs` (`dashboard.serving.crew`).
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,18 @@ _STAGES: Final = (
     ("neurons", 35, "projecting the model's neurons"),
     ("load", 20, "loading the model"),
 )
+
+
+@dataclass(frozen=True)
+class Status:
+    """How an ingest goes: percent and words while it runs, `problem` when it failed."""
+
+    text: str
+    state: Literal["running", "done", "failed"]
+    percent: int
+    words: str
+    seconds: float
+    problem: str
 
 
 @dataclass
@@ -113,6 +128,12 @@ class Jobs:
         with (folder / "log.txt").open("wb") as log:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def get(self, name: str) -> Job | None:
-        """The job of that id."""
-        return self._jobs.get(name)
+    def status(self, name: str) -> Status | None:
+        """How the job of that id goes."""
+        with self._lock:
+            job = self._jobs.get(name)
+            if job is None:
+                return None
+            state = job.state()
+            percent, words = job.progress()
+            return Status(job.text, state, percent, words, job.seconds, job.problem() if state == "failed" else "")

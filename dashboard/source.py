@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
 from dashboard.choice import SUMMARY, Choice
+from dashboard.desk import Desk
 from dashboard.elements.text import visible
+from dashboard.jobs import Jobs
 from dashboard.picture import Picture, message, picture
 from dashboard.view import GraphView
 from flowatlas.errors import FlowatlasError, UsageError
@@ -62,10 +64,12 @@ class Memory:
 
 
 class Source:
-    """The store as the page sees it."""
+    """The store as the page sees it, the desk for people's questions and the ingests of typed prompts."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, desk: Desk | None = None, jobs: Jobs | None = None) -> None:
         self.store = store
+        self.desk = desk or Desk(store.uri)
+        self.jobs = jobs or Jobs(store.uri)
         self.graphs = Memory(KEPT_GRAPHS, KEPT_SECONDS)
         self.outlines = Memory(KEPT_OUTLINES, KEPT_SECONDS)
 

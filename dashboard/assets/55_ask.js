@@ -24,6 +24,7 @@ FA.ask = {
   run() {
     const text = document.getElementById("y-text").value;
     FA.ask.keep(text);
+    dash_clientside.set_props("y-note", { children: "running …" });
     dash_clientside.set_props("y-question", { data: { text: text, at: Date.now() } });
   },
 
@@ -52,6 +53,7 @@ FA.ask = {
       return;
     }
     FA.ask.words = meta.words;
+    document.body.dataset.answered = meta.asked || "";
     cy.style().fromJson(FA.stylesheet(FA.theme(), { color: "target", keys: "projection", far: 0 })).update();
     if (!cy.scratch("fa")) {
       cy.scratch("fa", true);

@@ -19,6 +19,7 @@ document.addEventListener("click", (event) => {
     "q-csv": () => dash_clientside.set_props("q-grid", { exportDataAsCsv: true }),
     "y-csv": () => dash_clientside.set_props("y-grid", { exportDataAsCsv: true }),
     "y-run": () => FA.ask.run(),
+    "q-run": () => dash_clientside.set_props("q-note", { children: "running …" }),
     "c-csv": () => dash_clientside.set_props("c-grid", { exportDataAsCsv: true }),
     "g-overview": () => FA.view.set({ l: "all" }, true),
   };

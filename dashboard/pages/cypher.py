@@ -10,11 +10,12 @@ from dash import Dash, Input, Output, State, dcc, no_update
 
 from dashboard.clientside import connect
 from dashboard.cypher_graph import graph_of
-from dashboard.cypher_process import Cyphers
-from dashboard.pages.queries import ANSWER, column, shown
+from dashboard.desk import Reply
+from dashboard.pages.queries import ANSWER, QUICK, column, shown
 from dashboard.source import Source
 from dashboard.widgets import grid, html
 from flowatlas.settings import settings
+from flowatlas.stores.base import Limits
 
 ROWS: Final = 5000
 EXAMPLES: Final = {
@@ -27,14 +28,17 @@ EXAMPLES: Final = {
 }
 
 
-def limits() -> tuple[int, float]:
-    """Rows and seconds that a query on the page may take."""
-    return min(ROWS, settings().query_rows), settings().query_timeout
+
+
+def limits() -> Limits:
+    """What a query on the page may take."""
+    own = settings()
+    return Limits(own.query_timeout, min(ROWS, own.query_rows), own.query_memory_mb)
 
 
 def layout() -> Any:
     """The tab."""
-    rows, seconds = limits()
+    allowed = limits()
     editor = html.Div(
         [
             dmc.Textarea(id="y-text", label="Cypher, read-only", autosize=True, minRows=5, maxRows=14, value="", placeholder="MATCH (h:Head) RETURN h.layer, count(h)", className="fa-editor", spellCheck="false"),
@@ -44,7 +48,7 @@ def layout() -> Any:
                     html.Button("Cancel", id="y-cancel", className="fa-button", disabled=True),
                     dmc.SegmentedControl(id="y-shape", data=[{"value": "table", "label": "Table"}, {"value": "graph", "label": "Graph"}], value="table", size="xs"),
                     html.Button("Save CSV", id="y-csv", className="fa-button"),
-                    html.Span(f"at most {rows:,} rows and {seconds:g} s", className="fa-note"),
+                    html.Span(f"at most {allowed.rows:,} rows and {allowed.seconds:g} s", className="fa-note"),
                     html.Span(id="y-note", role="status"),
                 ],
                 className="fa-row fa-center",
@@ -75,30 +79,34 @@ def _examples() -> list[Any]:
 
 def register(app: Dash, source: Source) -> None:
     """Connect the tab."""
-    cyphers = Cyphers(source.store.uri)
 
-    @app.callback(
-        Output("y-asked", "data"), Output("y-tick", "disabled"), Output("y-cancel", "disabled"), Output("y-note", "children"),
-        Input("y-question", "data"), prevent_initial_call=True,
-    )  # fmt: skip
+    def shown_in(*, again: bool) -> list[Output]:
+        places = (("y-grid", "rowData"), ("y-grid", "columnDefs"), ("cy2", "elements"), ("y-meta", "data"), ("y-tick", "disabled"), ("y-cancel", "disabled"), ("y-note", "children"))
+        return [Output(name, prop, allow_duplicate=again) for name, prop in places]
+
+    @app.callback(Output("y-asked", "data"), *shown_in(again=False), Input("y-question", "data"), prevent_initial_call=True)
     def _run(question: dict[str, Any]) -> Any:
+        if not question["text"].strip():
+            return no_update, *_said("Type a query first.")
         try:
-            return cyphers.start(question["text"], *limits()), False, False, "running …"
+            name = source.desk.ask("cypher", question["text"], {}, limits())
         except ValueError as error:
-            return no_update, True, True, html.Span(str(error), className="fa-error")
+            return no_update, *_said(str(error))
+        return name, *_progress(source, name, QUICK)
 
-    @app.callback(
-        Output("y-grid", "rowData"), Output("y-grid", "columnDefs"), Output("cy2", "elements"), Output("y-meta", "data"),
-        Output("y-tick", "disabled", allow_duplicate=True), Output("y-cancel", "disabled", allow_duplicate=True),
-        Output("y-note", "children", allow_duplicate=True),
-        Input("y-tick", "n_intervals"), State("y-asked", "data"), prevent_initial_call=True,
-    )  # fmt: skip
+    @app.callback(*shown_in(again=True), Input("y-tick", "n_intervals"), State("y-asked", "data"), prevent_initial_call=True)
     def _watch(_: Any, name: str | None) -> Any:
-        return _progress(source, cyphers, name)
+        return _progress(source, name)
 
     @app.callback(Output("y-cancel", "n_clicks"), Input("y-cancel", "n_clicks"), State("y-asked", "data"), prevent_initial_call=True)
     def _cancel(_: Any, name: str | None) -> Any:
-        cyphers.cancel(name or "")
+        source.desk.cancel(name or "")
+        return no_update
+
+    @app.callback(Output("y-asked", "id"), Input("tab", "data"), prevent_initial_call=True)
+    def _warm(tab: str) -> Any:
+        if tab == "cypher":
+            source.desk.warm("cypher", limits().memory_mb)
         return no_update
 
     connect(app, "cypherDrawn", Input("y-meta", "data"))
@@ -107,19 +115,23 @@ def register(app: Dash, source: Source) -> None:
     connect(app, "queryCell", Input("y-grid", "cellClicked"))
 
 
-def _progress(source: Source, cyphers: Cyphers, name: str | None) -> Any:
-    """Rows, columns, elements, meta, ticking, cancel, note."""
-    asked = cyphers.get(name) if name else None
-    if asked is None:
+def _progress(source: Source, name: str | None, wait: float = 0.0) -> Any:
+    """Rows, columns, elements, meta, whether ticking is off, whether cancelling is off, note."""
+    reply = source.desk.reply(name, wait) if name else None
+    if reply == "running":
+        return no_update, no_update, no_update, no_update, False, False, "running …"
+    if not isinstance(reply, Reply):
         return no_update, no_update, no_update, no_update, True, True, ""
-    reply = asked.reply
-    if reply is None:
-        return no_update, no_update, no_update, no_update, False, False, no_update
-    if "problem" in reply:
-        return [], [], [], {"boxes": 0, "lines": 0}, True, True, html.Span(reply["problem"], className="fa-error")
-    rows = [{key: shown(value) for key, value in row.items()} for row in reply["rows"]]
-    columns = [column(one, "", rows) for one in reply["columns"]]
-    drawn, words = graph_of(source.store, reply["rows"])
-    note = f"{len(rows):,} rows in {reply['seconds']:.2f} s" + (", cut at the limit" if reply["truncated"] else "")
+    if reply.problem:
+        return [], [], [], {"boxes": 0, "lines": 0, "asked": name}, True, True, html.Span(reply.problem, className="fa-error")
+    rows = [{key: shown(value) for key, value in row.items()} for row in reply.rows]
+    columns = [column(one, "", rows) for one in reply.columns]
+    drawn, words = graph_of(source.store, reply.rows)
+    note = f"{len(rows):,} rows in {reply.seconds:.2f} s" + (", cut at the limit" if reply.truncated else "")
     lines = sum(one["group"] == "edges" for one in drawn)
-    return rows, columns, drawn, {"boxes": len(drawn) - lines, "lines": lines, "words": words}, True, True, note
+    return rows, columns, drawn, {"boxes": len(drawn) - lines, "lines": lines, "words": words, "asked": name}, True, True, note
+
+
+def _said(problem: str) -> tuple[Any, ...]:
+    """What `_progress` gives when nothing was asked."""
+    return no_update, no_update, no_update, no_update, True, True, html.Span(problem, className="fa-error")

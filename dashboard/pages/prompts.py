@@ -92,7 +92,7 @@ def _form() -> Any:
 
 def register(app: Dash, source: Source) -> None:
     """Connect the tab."""
-    jobs = Jobs(source.store.uri)
+    jobs = source.jobs
 
     @app.callback(Output("p-grid", "rowData"), Output("g-prompts", "rowData"), Input("prompts-changed", "data"))
     def _list(_: Any) -> Any:
@@ -128,15 +128,13 @@ def register(app: Dash, source: Source) -> None:
 
 def _progress(jobs: Jobs, source: Source, name: str | None) -> Any:
     """Bar, words, hidden, ticking, prompts changed, prompt to open."""
-    job = jobs.get(name) if name else None
+    job = jobs.status(name) if name else None
     if job is None:
         return 0, "", True, True, no_update, no_update
-    state = job.state()
-    if state == "running":
-        percent, words = job.progress()
-        return percent, f"{words} · {job.seconds:.0f} s", False, False, no_update, no_update
-    if state == "failed":
-        return 100, html.Span(job.problem(), className="fa-error"), False, True, no_update, no_update
+    if job.state == "running":
+        return job.percent, f"{job.words} · {job.seconds:.0f} s", False, False, no_update, no_update
+    if job.state == "failed":
+        return 100, html.Span(job.problem, className="fa-error"), False, True, no_update, no_update
     source.forget()
     opened = source.newest(job.text)
     return 100, f"done in {job.seconds:.1f} s", False, True, {"prompt": opened}, opened

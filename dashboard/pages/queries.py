@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from typing import Any
+from typing import Any, Final
 
 import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
 from dashboard.clientside import connect
+from dashboard.desk import Reply
 from dashboard.elements.text import visible
 from dashboard.measures import choices
 from dashboard.source import Source
@@ -17,7 +18,11 @@ from dashboard.widgets import grid, html
 from flowatlas.catalogue import ParameterSpec, Query, catalogue
 from flowatlas.errors import FlowatlasError
 from flowatlas.selection import FIELDS
-from query.run import run
+from flowatlas.settings import settings
+from flowatlas.stores.base import Limits
+
+QUICK: Final = 0.7
+"""Seconds after which an answer is waited for by asking again, so that the page can cancel."""
 
 ANSWER = ({"field": "answer", "headerName": "Answer", "flex": 1},)
 """A table that has no answer yet."""
@@ -27,17 +32,21 @@ _NUMBERS = ("int", "float", "prompt", "layer", "head", "position")
 
 def layout() -> Any:
     """The tab."""
+    allowed = limits()
     main = html.Div(
         [
             html.Div(id="q-form"),
             html.Div(
-                [html.Button("Run", id="q-run", className="fa-button strong"), html.Button("Save CSV", id="q-csv", className="fa-button"),
-                 html.Button("Save JSON", id="q-json", className="fa-button"), html.Span(id="q-note", className="fa-note", role="status")],
+                [html.Button("Run", id="q-run", className="fa-button strong"), html.Button("Cancel", id="q-cancel", className="fa-button", disabled=True),
+                 html.Button("Save CSV", id="q-csv", className="fa-button"), html.Button("Save JSON", id="q-json", className="fa-button"),
+                 html.Span(f"at most {allowed.rows:,} rows and {allowed.seconds:g} s", className="fa-note"), html.Span(id="q-note", className="fa-note", role="status")],
                 className="fa-row fa-center",
             ),
             html.Div(grid("q-grid", ANSWER, columnSize=None), className="fa-grow"),
             dcc.Store(id="q-name"),
             dcc.Store(id="q-asked"),
+            dcc.Store(id="q-job"),
+            dcc.Interval(id="q-tick", interval=250, disabled=True),
             dcc.Download(id="q-download"),
         ],
         className="fa-stack",
@@ -73,14 +82,40 @@ def register(app: Dash, source: Source) -> None:
         prompt = ((meta or {}).get("prompt") or {}).get("id")
         return form(source, asked, prompt)
 
+    def shown_in(*, again: bool) -> list[Output]:
+        places = (("q-grid", "rowData"), ("q-grid", "columnDefs"), ("q-tick", "disabled"), ("q-cancel", "disabled"), ("q-note", "children"))
+        return [Output(name, prop, allow_duplicate=again) for name, prop in places]
+
     @app.callback(
-        Output("q-grid", "rowData"), Output("q-grid", "columnDefs"), Output("q-note", "children"), Output("q-asked", "data"),
+        Output("q-job", "data"), Output("q-asked", "data"), *shown_in(again=False),
         Input("q-run", "n_clicks"), State("q-name", "data"),
         State({"type": "q-param", "name": ALL}, "value"), State({"type": "q-param", "name": ALL}, "id"), prevent_initial_call=True,
     )  # fmt: skip
     def _run(_: Any, asked: dict[str, Any] | None, values: list[Any], ids: list[dict[str, str]]) -> Any:
-        given = {one["name"]: value for one, value in zip(ids, values, strict=True) if value not in (None, "")}
-        return answer(source, (asked or {}).get("name"), given)
+        name = (asked or {}).get("name")
+        if name is None:
+            return no_update, no_update, no_update, no_update, True, True, "Choose a question first."
+        given = {one["name"]: _whole(value) for one, value in zip(ids, values, strict=True) if value not in (None, "")}
+        try:
+            job = {"id": source.desk.ask("query", name, given, limits()), "name": name}
+        except ValueError as error:
+            return no_update, no_update, no_update, no_update, True, True, html.Span(str(error), className="fa-error")
+        return job, {"name": name, "given": given}, *progress(source, job, QUICK)
+
+    @app.callback(*shown_in(again=True), Input("q-tick", "n_intervals"), State("q-job", "data"), prevent_initial_call=True)
+    def _watch(_: Any, job: dict[str, str] | None) -> Any:
+        return progress(source, job)
+
+    @app.callback(Output("q-cancel", "n_clicks"), Input("q-cancel", "n_clicks"), State("q-job", "data"), prevent_initial_call=True)
+    def _cancel(_: Any, job: dict[str, str] | None) -> Any:
+        source.desk.cancel((job or {}).get("id", ""))
+        return no_update
+
+    @app.callback(Output("q-job", "id"), Input("tab", "data"), prevent_initial_call=True)
+    def _warm(tab: str) -> Any:
+        if tab == "queries":
+            source.desk.warm("query", limits().memory_mb)
+        return no_update
 
     @app.callback(Output("q-download", "data"), Input("q-json", "n_clicks"), State("q-grid", "rowData"), State("q-name", "data"), prevent_initial_call=True)
     def _json(_: Any, rows: list[dict[str, Any]], asked: dict[str, Any] | None) -> Any:
@@ -133,18 +168,25 @@ def _selecting(name: str, known: list[str], given: Any) -> Any:
     return dmc.TextInput(value=given or "", placeholder="all", **common)
 
 
-def answer(source: Source, name: str | None, given: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Any, Any]:
-    """Rows, columns, a note and what was asked; an error becomes the note."""
-    if name is None:
-        return [], [], "Choose a question first.", no_update
-    try:
-        result = run(source.store, name, **{key: _whole(value) for key, value in given.items()})
-    except FlowatlasError as error:
-        return [], [], html.Span(str(error), className="fa-error"), {"name": name, "given": given}
-    rows = [{key: shown(value) for key, value in row.items()} for row in result.table.to_pylist()]
-    columns = [column(spec.name, spec.doc, rows) for spec in result.query.columns]
-    note = " ".join([f"{len(rows):,} rows.", *result.notes])
-    return rows, columns, note, {"name": name, "given": given}
+def limits() -> Limits:
+    """What a named query on the page may take: the memory is the database's own, and room for the answer."""
+    own = settings()
+    return Limits(own.query_timeout, own.query_rows, own.ladybug_buffer_mb + own.query_memory_mb)
+
+
+def progress(source: Source, job: dict[str, str] | None, wait: float = 0.0) -> Any:
+    """Rows, columns, whether ticking is off, whether cancelling is off, note."""
+    reply = source.desk.reply(job["id"], wait) if job else None
+    if reply == "running":
+        return no_update, no_update, False, False, "running …"
+    if job is None or not isinstance(reply, Reply):
+        return no_update, no_update, True, True, ""
+    if reply.problem:
+        return [], [], True, True, html.Span(reply.problem, className="fa-error")
+    rows = [{key: shown(value) for key, value in row.items()} for row in reply.rows]
+    columns = [column(spec.name, spec.doc, rows) for spec in catalogue().get(job["name"]).columns]
+    counted = f"{len(rows):,} rows in {reply.seconds:.2f} s" + (", cut at the limit." if reply.truncated else ".")
+    return rows, columns, True, True, " ".join([counted, *reply.notes])
 
 
 def _whole(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from flowatlas.errors import StoreError
 from flowatlas.stores.base import Store
+from flowatlas.stores.questions import Questions
 
 Mode = Literal["read", "write"]
 
@@ -56,3 +57,13 @@ def open_store(uri: str, *, mode: Mode = "read") -> Store:
     from flowatlas.stores.ladybug import LadybugStore
 
     return LadybugStore(store_path(uri), mode=mode)
+
+
+def questions_to(uri: str) -> Questions:
+    """A process of its own for people's questions to the store at `uri`, as `Store.ask` has one; close it.
+
+    Raises StoreError on a URI that names no store.
+    """
+    if is_neo4j(uri):
+        return Questions("flowatlas.stores.neo4j_worker", uri)
+    return Questions("flowatlas.stores.ladybug_worker", str(store_path(uri).resolve()))

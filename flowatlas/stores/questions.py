@@ -60,6 +60,17 @@ class Questions:
                 raise reply
             return reply
 
+    def start(self, memory_mb: int = Limits().memory_mb) -> None:
+        """Start the process now, so that the first question does not wait for it."""
+        with self._lock:
+            self._started(memory_mb)
+
+    def stop(self) -> None:
+        """End the question that is running, from another thread: whoever asked gets a QueryError."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def close(self) -> None:
         """End the process."""
         with self._lock:

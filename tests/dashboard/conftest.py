@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from flowatlas.stores import open_store
 from flowatlas.stores.base import Store
-from support.cli import ROOT, start
+from support.cli import ROOT, flowatlas
 from support.screen import Screen, served
 
 PROMPTS = 14
@@ -22,9 +22,8 @@ CHROMIUM = os.environ.get("FLOWATLAS_TEST_CHROMIUM", "/usr/bin/chromium")
 def demo_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with the first example prompts, ingested as a person would."""
     uri = str(tmp_path_factory.mktemp("dashboard") / "demo.lbug")
-    ingest = start("ingest", ROOT / "examples" / "prompts.jsonl", "--limit", str(PROMPTS), "--store", uri)
-    _, said = ingest.communicate(timeout=500)
-    assert ingest.returncode == 0, said
+    done = flowatlas("ingest", ROOT / "examples" / "prompts.jsonl", "--limit", str(PROMPTS), "--store", uri)
+    assert done.code == 0, done.stderr
     return uri
 
 

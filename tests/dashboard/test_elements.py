@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import xml.etree.ElementTree as ET
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,13 +16,14 @@ from hypothesis import strategies as st
 from benchmarks import synthetic
 from dashboard.elements.buckets import BOTTOM, contribution_bucket, entropy_bucket, rank_bucket, width
 from dashboard.elements.curves import control_points, svg_path
-from dashboard.elements.cytoscape import elements
+from dashboard.elements.cytoscape import wire
 from dashboard.elements.detail import Show, detail
 from dashboard.elements.drawing import ends
 from dashboard.elements.records import Records
 from dashboard.elements.summary import summary
 from dashboard.elements.svg import svg
 from dashboard.elements.text import short, visible
+from dashboard.picture import Picture
 from dashboard.view import GraphView, parse_graph
 from flowatlas.vocabulary import RELATIONSHIP_TABLES, STATE_LABELS, Label
 
@@ -89,13 +92,19 @@ def test_neurons_strongest_outside(records: Records) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def test_cytoscape_elements_hold_the_whole_drawing(records: Records) -> None:
+def test_what_the_page_is_sent_holds_the_whole_drawing(records: Records) -> None:
     drawing = summary(records)
-    made = elements(drawing)
-    assert sum(one["group"] == "edges" for one in made) == len(drawing.lines)
-    assert sum("n" in one["classes"].split() for one in made) == len(drawing.boxes)
-    names = [one["data"]["id"] for one in made]
-    assert len(names) == len(set(names))
+    sent = json.loads(Picture(wire(drawing), {}).json())
+    assert [box[0] for box in sent["boxes"]] == [box.id for box in drawing.boxes]
+    assert [f"{line[3]}:{line[0]}>{line[1]}" for line in sent["lines"]] == [line.id for line in drawing.lines]
+    assert [panel[0] for panel in sent["panels"]] == [panel.id for panel in drawing.panels]
+
+
+def test_numbers_that_are_none_are_sent_as_nothing(records: Records) -> None:
+    drawing = summary(records)
+    broken = replace(drawing.boxes[0], info={**drawing.boxes[0].info, "no": math.nan, "pr": [math.inf, 0.5]})
+    sent = json.loads(Picture(wire(replace(drawing, boxes=[broken, *drawing.boxes[1:]])), {}).json(), parse_constant=pytest.fail)
+    assert (sent["boxes"][0][5]["no"], sent["boxes"][0][5]["pr"]) == (None, [None, 0.5])
 
 
 def test_svg_is_well_formed_with_a_text_for_every_box(records: Records) -> None:

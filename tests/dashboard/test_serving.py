@@ -10,7 +10,7 @@ import werkzeug.test
 from flask.testing import FlaskClient
 
 from dashboard.app import create_app
-from dashboard.serving.server import check_address, is_loopback
+from dashboard.serving.server import check_address, is_loopback, listen
 from flowatlas.errors import FlowatlasError, UsageError
 from flowatlas.stores.base import Store
 from support.cli import flowatlas
@@ -70,10 +70,10 @@ def test_loopback_is_what_nobody_else_reaches() -> None:
 
 def test_other_addresses_need_a_password() -> None:
     with pytest.raises(UsageError, match="open to everyone"):
-        check_address("0.0.0.0", 0, None)
+        check_address("0.0.0.0", None)
     with pytest.raises(UsageError, match="too short"):
-        check_address("127.0.0.1", 0, "short")
-    check_address("0.0.0.0", 0, PASSWORD)
+        check_address("127.0.0.1", "short")
+    check_address("0.0.0.0", PASSWORD)
 
 
 def test_a_port_in_use_is_named() -> None:
@@ -82,7 +82,7 @@ def test_a_port_in_use_is_named() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(FlowatlasError, match=str(port)):
-            check_address("127.0.0.1", port, None)
+            listen("127.0.0.1", port)
 
 
 def test_the_command_refuses_to_open_the_data_to_everyone(demo_uri: str) -> None:

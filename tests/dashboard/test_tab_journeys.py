@@ -205,9 +205,8 @@ def test_hostile_cypher_is_refused(screen: Screen, store: Store) -> None:
     screen.open(tab="cypher")
     for text, words in HOSTILE_CYPHER:
         screen.page.fill("#y-text", text)
-        screen.page.click("#y-run")
-        screen.wait_text("#y-note", "running")
-        screen.page.wait_for_selector("#y-note .fa-error")
+        screen.answered("y-run")
+        assert screen.page.locator("#y-note .fa-error").count() == 1
         assert words in screen.text("#y-note")
         assert "root:" not in screen.text('[data-panel="cypher"]')
     assert store.read("MATCH (p:Prompt) RETURN count(p) AS n")["n"][0].as_py() == before

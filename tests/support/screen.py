@@ -13,6 +13,7 @@ from playwright.sync_api import Page
 from werkzeug.serving import make_server
 
 from dashboard.app import create_app
+from dashboard.desk import Desk
 from flowatlas.stores.base import Store
 
 LONG = 60_000
@@ -23,7 +24,8 @@ LONG = 60_000
 def served(store: Store, password: str | None = None) -> Iterator[str]:
     """The dashboard of a store on a free port of loopback; its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", 0, create_app(store, password=password).server, threaded=True)
+    desk = Desk(store.uri)
+    server = make_server("127.0.0.1", 0, create_app(store, password=password, desk=desk).server, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -32,6 +34,7 @@ def served(store: Store, password: str | None = None) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+        desk.close()
 
 
 class Screen:
@@ -113,6 +116,12 @@ class Screen:
         """Choose an option of a select by its words."""
         self.page.click(f"#{control}")
         self.page.locator(".mantine-Select-option:visible", has_text=words).first.click()
+
+    def answered(self, button: str) -> None:
+        """Press the button that asks Cypher, and wait for what comes of it."""
+        before = self.page.evaluate("() => document.body.dataset.answered || ''")
+        self.page.click(f"#{button}")
+        self.page.wait_for_function("before => (document.body.dataset.answered || '') !== before", arg=before, timeout=LONG)
 
     def slide(self, control: str, steps: int) -> None:
         """Move a slider's (first) thumb by keys."""
