@@ -1,4 +1,4 @@
-"""Two prompts in the same places: the same nodes of both, the differences coloured, and a table of them."""
+"""Two prompts, or two groups of them, in the same places: the same nodes of both, the differences coloured, and a table of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from dashboard.elements.detail import detail
 from dashboard.elements.drawing import Box, Drawing
 from dashboard.elements.records import Records
 from dashboard.elements.summary import summary
+from dashboard.group_graph import group_drawing
 from dashboard.picture import records_of
 from dashboard.source import Source
 from dashboard.view import GraphView
 from flowatlas.errors import UsageError
+from flowatlas.selection import Selection
 from flowatlas.vocabulary import STATE_STRIDE, Type
 from query.graph import Graph
+from query.means import means
 
 ROWS: Final = 200
 
@@ -56,6 +59,15 @@ def compare(source: Source, view_a: GraphView, view_b: GraphView) -> Comparison:
     coloured_a, coloured_b, rows = _differences(*drawings)
     note = "" if aligned else "The prompts have different numbers of tokens: memories are left out."
     return Comparison(coloured_a, coloured_b, rows, note)
+
+
+def compare_groups(source: Source, a: Selection, b: Selection) -> Comparison:
+    """Draw the means of two groups of prompts of one model in the same places. Raises FlowatlasError."""
+    first, second = means(source.store, a), means(source.store, b)
+    if first.model["id"] != second.model["id"]:
+        raise UsageError("These groups are of different models.", next_step="Compare groups of one model.")
+    coloured_a, coloured_b, rows = _differences(group_drawing(first), group_drawing(second))
+    return Comparison(coloured_a, coloured_b, rows, f"A: {first.prompts:,} prompts, B: {second.prompts:,}.")
 
 
 def _parts(graph: Graph) -> set[int]:
@@ -123,6 +135,7 @@ def _change(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[float, bool]:
 def _row(a: Box, b: Box, change: float, of_logit: bool) -> dict[str, Any]:
     return {
         "place": place_of(a),
+        "at": {name: a.info.get(name) for name in ("kind", "layer", "head")},
         "what": a.info["t"],
         "layer": a.info["layer"],
         "says_a": a.label,
@@ -133,13 +146,17 @@ def _row(a: Box, b: Box, change: float, of_logit: bool) -> dict[str, Any]:
         "prob_change": None if of_logit and a.info.get("tp") is None else (b.info.get("tp") or 0.0) - (a.info.get("tp") or 0.0),
         "rank_a": a.info.get("tr"),
         "rank_b": b.info.get("tr"),
+        "prob_a": a.info.get("tp"),
+        "prob_b": b.info.get("tp"),
+        "top_a": a.info.get("top"),
+        "top_b": b.info.get("top"),
     }
 
 
 def _coloured(box: Box, other: Box | None, bucket: int, name: str) -> Box:
     info: dict[str, Any] = {**box.info, "cb": bucket, "place": place_of(box)}
     if other is not None:
-        info["other"] = {"name": name, "label": other.label, **{key: other.info.get(key) for key in ("tr", "tp", "co")}}
+        info["other"] = {"name": name, "label": other.label, **{key: other.info.get(key) for key in ("tr", "tp", "co", "top")}}
     return replace(box, info=info)
 
 

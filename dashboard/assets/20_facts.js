@@ -67,6 +67,8 @@ FA.nodeRows = function (data, prompt) {
     !prompt && data.tr !== null && data.tr !== undefined && ["target", FA.rank(data.tr) + probability(data.tp)],
     prompt && [`target “${prompt.target.trim()}”`, FA.rank(data.tr) + probability(data.tp)],
     foil && [`foil “${prompt.foil.trim()}”`, FA.rank(data.fr) + probability(data.fp)],
+    data.top !== undefined && ["target in its top 10", `${FA.percent(data.top)} of ${data.n.toLocaleString("en")} prompts`],
+    data.top !== undefined && ["mean p(target)", FA.percent(data.tp)],
     data.coef !== undefined && ["coefficient", FA.signed(data.coef) + (data.rk ? `, ${FA.ordinal(data.rk)} of its matrix` : "")],
     data.gate !== undefined && data.gate !== null && ["gate", FA.signed(data.gate)],
     data.up !== undefined && data.up !== null && ["up", FA.signed(data.up)],
@@ -82,7 +84,7 @@ FA.nodeRows = function (data, prompt) {
 FA.ordinal = (n) => n + (["th", "st", "nd", "rd"][n % 100 > 10 && n % 100 < 14 ? 0 : n % 10] || "th");
 
 FA.nodeCard = function (data, prompt, count) {
-  const negative = data.sg === "-" ? "tokens of the negative (its coefficient is negative)" : "top tokens";
+  const negative = data.sg === "-" ? "tokens of the negative (its coefficient is negative)" : data.top !== undefined ? "most frequent top tokens, by share of prompts" : "top tokens";
   return FA.el("div", { class: "fa-card" },
     FA.el("h3", { dir: "auto" }, data.t),
     FA.el("p", { class: "fa-sub" }, negative),

@@ -3,21 +3,33 @@ window.FA = window.FA || {};
 
 FA.compare = {
   draw(data) {
-    const left = document.getElementById("c-left"), right = document.getElementById("c-right"), map = document.getElementById("c-map");
+    const left = document.getElementById("c-left"), right = document.getElementById("c-right");
     document.getElementById("c-note").textContent = (data && data.note) || "";
-    const groups = Boolean(data && data.rows);
-    document.getElementById("c-pictures").hidden = groups;
-    map.hidden = !groups;
-    if (groups) { FA.heads.table(map, data, () => {}); return; }
+    FA.compare.data = data;
+    FA.compare.shape();
     [["a", left, "A"], ["b", right, "B"]].forEach(([key, box, name]) => {
       if (!data || !data[key]) { box.replaceChildren(); return; }
       const picture = new DOMParser().parseFromString(data[key], "image/svg+xml").documentElement;
-      const title = data["title_" + key];
-      box.replaceChildren(FA.el("h2", { dir: "auto" }, FA.el("span", { class: "fa-tag" }, name), " “" + title.text + "” ",
-        FA.el("span", { class: "fa-target" }, title.target || "␣"), " ", FA.el("span", { class: "fa-sub" }, "p " + FA.percent(title.target_prob))), document.importNode(picture, true));
+      box.replaceChildren(FA.el("h2", { dir: "auto" }, FA.el("span", { class: "fa-tag" }, name), ...FA.compare.title(data["title_" + key])), document.importNode(picture, true));
     });
     FA.compare.wire([left, right].map((box) => box.querySelector("svg")).filter(Boolean));
     document.body.dataset.compared = String(Number(document.body.dataset.compared || 0) + 1);
+  },
+
+  title(title) {
+    if (title.words) return [" ", title.words, " ", FA.el("span", { class: "fa-sub" }, `mean of ${title.count.toLocaleString("en")} prompts`)];
+    return [" “" + title.text + "” ", FA.el("span", { class: "fa-target" }, title.target || "␣"), " ", FA.el("span", { class: "fa-sub" }, "p " + FA.percent(title.target_prob))];
+  },
+
+  /* Groups have a map of heads beside their graphs; one of the two is shown. */
+  shape(wanted) {
+    if (wanted) FA.compare.wanted = wanted;
+    const data = FA.compare.data, groups = Boolean(data && data.cells), mapped = groups && FA.compare.wanted === "map";
+    const map = document.getElementById("c-map");
+    document.getElementById("c-shape").hidden = !groups;
+    document.getElementById("c-pictures").hidden = mapped;
+    map.hidden = !mapped;
+    if (groups) FA.heads.table(map, { ...data, rows: data.cells }, (layer, head) => FA.compare.mark(`head.${layer}.${head}.None`)); else map.replaceChildren();
   },
 
   wire(pictures) {

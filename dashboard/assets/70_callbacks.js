@@ -52,6 +52,7 @@ window.dash_clientside.fa = {
     if (FA.config) FA.view.remember({ a: a, b: b, cl: layers || "all", cm: mode });
     return window.dash_clientside.no_update;
   },
+  comparedShape(shape) { if (FA.config) FA.compare.shape(shape); return window.dash_clientside.no_update; },
   comparedCell(cell) {
     const row = cell ? dash_ag_grid.getApi("c-grid").getDisplayedRowAtIndex(cell.rowIndex) : null;
     if (row && row.data.place) FA.compare.mark(row.data.place);

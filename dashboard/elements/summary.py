@@ -19,10 +19,13 @@ RESIDUAL_MID: Final = 328
 NEURONS: Final = 452
 MLP_OUTPUT: Final = 562
 WIDTH: Final = 648
+WITHOUT_NEURONS: Final = 130
+"""How much narrower a cell is that draws no neurons."""
 TOP: Final = 56
 PITCH: Final = 28
 ROW_GAP: Final = 84
 READS: Final = "reads the residual through norm, queries, keys and values"
+READS_MLP: Final = "reads the residual through norm and neurons"
 
 
 def summary(records: Records, a_row: int | None = None) -> Drawing:
@@ -34,15 +37,18 @@ def summary(records: Records, a_row: int | None = None) -> Drawing:
     if not cells:
         return drawing
     height = max(cell.height for cell in cells)
-    count = a_row or cells_a_row(len(cells), WIDTH, height + ROW_GAP)
+    narrower = 0 if any(cell.neurons for cell in cells) else WITHOUT_NEURONS
+    width = WIDTH - narrower
+    count = a_row or cells_a_row(len(cells), width, height + ROW_GAP)
     x = y = 0.0
     for index, cell in enumerate(cells):
-        x, y = (index % count) * WIDTH, (index // count) * (height + ROW_GAP)
+        x, y = (index % count) * width, (index // count) * (height + ROW_GAP)
+        cell.narrower = narrower
         cell.draw(drawing, x, y, height, first=index % count == 0, again=index > 0)
     if layers[0] == 0:
         draw_embeddings(drawing, records, -136, largest)
     if layers[-1] == int(records.model["n_layer"]) - 1:
-        draw_final(drawing, records, x + WIDTH + 110, y, largest)
+        draw_final(drawing, records, x + width + 110, y, largest)
     return drawing
 
 
@@ -53,6 +59,7 @@ class Cell:
         self.records = records
         self.layer = layer
         self.largest = largest
+        self.narrower = 0
         self.heads = sorted(records.by_kind.get((layer, Kind.HEAD), []), key=lambda row: row["head"])
         self.neurons = neuron_rows(records, layer, Matrix.MLP, PITCH)
         self.scales = Scales()
@@ -81,7 +88,8 @@ class Cell:
         drawing.lines += self._lines(incoming, start)
 
     def _panel(self, drawing: Drawing, x: float, y: float, height: float) -> None:
-        middle, width = x + WIDTH / 2, WIDTH - 24
+        whole = WIDTH - self.narrower
+        middle, width = x + whole / 2, whole - 24
         top, bottom = y - 46, y + height + 12
         drawing.panels.append(
             Panel(f"p{self.layer}", middle, (top + bottom) / 2, width, bottom - top, "panel", "", self.layer)
@@ -93,9 +101,9 @@ class Cell:
         middle = y + (TOP + height) / 2
         for kind, column, at in (
             (Kind.RESIDUAL_MID, RESIDUAL_MID, y),
-            (Kind.RESIDUAL_POST, WIDTH, y),
+            (Kind.RESIDUAL_POST, WIDTH - self.narrower, y),
             (Kind.ATTENTION_OUTPUT, ATTENTION_OUTPUT, middle),
-            (Kind.MLP_OUTPUT, MLP_OUTPUT, middle),
+            (Kind.MLP_OUTPUT, MLP_OUTPUT - self.narrower, middle),
         ):
             row = self.records.one(self.layer, kind)
             if row:
@@ -118,6 +126,9 @@ class Cell:
         reads = state_key(mid["id"]) if mid else start
         for row in self.neurons:
             yield from self._neuron(row, reads)
+        output = self.records.one(self.layer, Kind.MLP_OUTPUT)
+        if reads and output and not self.neurons:
+            yield line({"type": READS_MLP}, reads, state_key(output["id"]), "positive", 1.4)
         for kind in (Kind.ATTENTION_OUTPUT, Kind.MLP_OUTPUT):
             output = self.records.one(self.layer, kind)
             if output is None:

@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc
 
 from dashboard.clientside import connect
-from dashboard.comparing import compare
+from dashboard.comparing import compare, compare_groups
 from dashboard.elements.svg import svg
 from dashboard.elements.text import visible
 from dashboard.selecting import form, inputs, selection
@@ -17,7 +17,6 @@ from dashboard.source import Source
 from dashboard.view import GraphView, parse_graph
 from dashboard.widgets import grid, html, number
 from flowatlas.errors import FlowatlasError
-from query.run import run
 
 PAIR_COLUMNS = (
     {"field": "what", "headerName": "What", "flex": 2, "minWidth": 190, "tooltipField": "what"},
@@ -31,15 +30,15 @@ PAIR_COLUMNS = (
     number("rank_b", "Rank B", ",d", 86),
 )
 GROUP_COLUMNS = (
-    number("layer", "Layer", "d", 80),
-    number("head", "Head", "d", 80),
-    number("share_a", "Promotes in A", ".0%", 126),
-    number("share_b", "Promotes in B", ".0%", 126),
+    {"field": "what", "headerName": "What", "flex": 2, "minWidth": 190, "tooltipField": "what"},
     number("contribution_a", "Contribution A", "+.3f", 138),
     number("contribution_b", "Contribution B", "+.3f", 138),
     number("change", "Change", "+.3f", 104),
-    number("prompts_a", "Prompts A", ",d", 104),
-    number("prompts_b", "Prompts B", ",d", 104),
+    number("prob_a", "p(target) A", ".1%", 116),
+    number("prob_b", "p(target) B", ".1%", 116),
+    number("prob_change", "Δ p(target)", "+.1%", 112),
+    number("top_a", "In top 10, A", ".0%", 120),
+    number("top_b", "In top 10, B", ".0%", 120),
 )
 
 
@@ -60,6 +59,7 @@ def layout() -> Any:
                 className="fa-row fa-grow",
             ),
             html.Div([form("ca", "Group A"), form("cb", "Group B")], id="c-groups", className="fa-row fa-grow fa-two", hidden=True),
+            dmc.SegmentedControl(id="c-shape", value="graphs", size="xs", data=[{"value": "graphs", "label": "Graphs"}, {"value": "map", "label": "Head map"}]),
             html.Button("Save CSV", id="c-csv", className="fa-button"),
         ],
         className="fa-row",
@@ -100,12 +100,13 @@ def register(app: Dash, source: Source) -> None:
         if tab != "compare":
             return None, [], PAIR_COLUMNS, layers
         if mode == "groups":
-            return *groups(source, chosen[:4], chosen[4:]), GROUP_COLUMNS, layers
+            return *groups(source, chosen[:4], chosen[4:], theme or "light"), GROUP_COLUMNS, layers
         return *prompts(source, a, b, layer, theme or "light"), PAIR_COLUMNS, layers
 
     connect(app, "compared", Input("c-data", "data"))
     connect(app, "comparedPrompts", Input("c-a", "value"), Input("c-b", "value"), Input("c-layer", "value"), Input("c-mode", "value"))
     connect(app, "comparedCell", Input("c-grid", "cellClicked"))
+    connect(app, "comparedShape", Input("c-shape", "value"))
 
 
 def offered(rows: list[dict[str, Any]]) -> tuple[list[dict[str, str]], list[dict[str, str]], list[str]]:
@@ -144,13 +145,23 @@ def _title(source: Source, prompt: int) -> dict[str, Any]:
     return {name: visible(str(graph.prompt[name])).strip() if name != "target_prob" else graph.prompt[name] for name in ("text", "target", "target_prob")}
 
 
-def groups(source: Source, first: list[Any], second: list[Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The change of every head's mean contribution, and the rows of the named query `compare_groups`."""
+def groups(source: Source, first: list[Any], second: list[Any], theme: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The mean graphs of both groups, the change of every head's mean contribution, and the rows of the table."""
+    chosen = {"a": selection(*first), "b": selection(*second)}
+    if chosen["a"] == chosen["b"]:
+        return {"note": "Choose two groups of prompts that differ, such as two data sets, or right and wrong answers.", "cells": []}, []
     try:
-        result = run(source.store, "compare_groups", a=selection(*first), b=selection(*second), limit=100_000)
+        found = compare_groups(source, chosen["a"], chosen["b"])
     except FlowatlasError as error:
-        return {"note": str(error), "failed": True, "rows": []}, []
-    rows = result.table.to_pylist()
-    cells = [{"layer": row["layer"], "head": row["head"], "value": row["change"], "prompts": row["prompts_b"]} for row in rows]
+        return {"note": str(error), "failed": True, "cells": []}, []
+    made = {name: svg(drawing, theme, facts=True, mode="contribution") for name, drawing in (("a", found.a), ("b", found.b))}
+    counts = {name: max((box.info["n"] for box in drawing.boxes), default=0) for name, drawing in (("a", found.a), ("b", found.b))}
+    titles = {f"title_{name}": {"words": "every prompt" if str(one) == "all" else visible(str(one).replace(",", ", ")), "count": counts[name]} for name, one in chosen.items()}
+    cells = [
+        {"layer": info["layer"], "head": info["head"], "value": row["change"], "prompts": counts["b"]}
+        for row in found.rows
+        if (info := row["at"])["kind"] == "head"
+    ]
     words = "change of the mean contribution from A to B"
-    return {"rows": cells, "measure": "contribution", "words": words, "note": f"Each head's {words}. " + " ".join(result.notes)}, rows
+    note = "Means over each group's prompts. Blue: the target gets more in B than in A; red: less. Heads and outputs by contribution, residuals by probability."
+    return {**made, **titles, "cells": cells, "measure": "contribution", "words": words, "note": note}, found.rows

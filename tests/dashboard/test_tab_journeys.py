@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
 from flowatlas.stores.base import Store
@@ -65,15 +66,29 @@ def test_two_prompts_side_by_side(screen: Screen, store: Store) -> None:
 
 
 def test_two_groups(screen: Screen, store: Store) -> None:
-    names = store.read("MATCH (p:Prompt) RETURN DISTINCT p.dataset AS d")["d"].to_pylist()
+    names = store.read("MATCH (p:Prompt) RETURN DISTINCT p.dataset AS d ORDER BY d")["d"].to_pylist()
     screen.open(tab="compare", cm="groups")
+    screen.wait_text("#c-note", "Choose two groups")
     screen.choose("ca-dataset", names[0])
+    screen.page.wait_for_selector("#c-right svg .n")
     screen.choose("cb-dataset", names[1])
-    want = {(row["layer"], row["head"]): row["change"] for row in run(store, "compare_groups", a=f"dataset={names[0]}", b=f"dataset={names[1]}").table.to_pylist()}
-    screen.page.wait_for_function("([layer, head, value]) => { const cell = document.querySelector(`#c-map .fa-cell[data-layer='${layer}'][data-head='${head}']`);"
-                                  " return cell && Math.abs(Number(cell.dataset.value) - value) < 1e-4; }", arg=[3, 1, want[3, 1]])  # fmt: skip
-    shown = screen.page.evaluate("() => [...document.querySelectorAll('#c-map .fa-cell')].map(c => [Number(c.dataset.layer), Number(c.dataset.head), Number(c.dataset.value)])")
-    assert {(layer, head): pytest.approx(value, abs=1e-4) for layer, head, value in shown} == want
+    screen.wait_text("#c-right h2", f"dataset={names[1]}")
+    want = {(row["layer"], row["head"]): row for row in run(store, "compare_groups", a=f"dataset={names[0]}", b=f"dataset={names[1]}").table.to_pylist()}
+    for side in ("a", "b"):
+        box = "c-left" if side == "a" else "c-right"
+        infos = screen.page.evaluate(f"() => [...document.querySelectorAll('#{box} .n.head')].map(n => JSON.parse(n.dataset.info))")
+        shown = {(info["layer"], info["head"]): info for info in infos}
+        assert {at: info["co"] for at, info in shown.items()} == {at: pytest.approx(row[f"contribution_{side}"], rel=1e-4) for at, row in want.items()}
+        assert {at: info["top"] for at, info in shown.items()} == {at: pytest.approx(row[f"share_{side}"]) for at, row in want.items()}
+        assert all((info["cb"] > 0) == (row["change"] > 0) or info["cb"] == 0 for at, info in shown.items() for row in [want[at]])
+    places = [screen.page.evaluate(f"() => [...document.querySelectorAll('#{side} .n')].map(n => [n.dataset.place, n.querySelector('rect').getAttribute('x'), n.querySelector('rect').getAttribute('y')])")
+              for side in ("c-left", "c-right")]  # fmt: skip
+    assert places[0] == places[1]
+    screen.page.locator("#c-left .n.residual").last.hover()
+    assert f"of {store.read('MATCH (p:Prompt) WHERE p.dataset = $d RETURN count(p) AS n', {'d': names[0]})['n'][0].as_py()} prompts" in screen.text("#fa-tip")
+    screen.page.click("#c-shape label:has-text('Head map')")
+    cells = screen.page.evaluate("() => [...document.querySelectorAll('#c-map .fa-cell')].map(c => [Number(c.dataset.layer), Number(c.dataset.head), Number(c.dataset.value)])")
+    assert {(layer, head): pytest.approx(value, abs=1e-4) for layer, head, value in cells} == {at: row["change"] for at, row in want.items()}
 
 
 @pytest.mark.parametrize(
@@ -226,3 +241,20 @@ def test_a_long_query_is_cancelled_and_blocks_nobody(screen: Screen) -> None:
     screen.page.fill("#y-text", "MATCH (m:Model) RETURN m.n_layer AS layers")
     screen.page.click("#y-run")
     screen.wait_text("#y-note", "1 rows")
+
+
+def test_a_named_query_is_cancelled(screen: Screen) -> None:
+    screen.open(tab="queries", q="similar_prompts")
+    screen.wait_text("#q-form", "similar_prompts")
+    assert "at most" in screen.text('[data-panel="queries"]')
+    # Nobody can tell how long a query takes here: stopped in its tracks, its process runs for ever.
+    screen.page.click("#q-run")
+    screen.wait_text("#q-note", "rows in")
+    process = next(child for child in psutil.Process().children() if "query.question_process" in child.cmdline())
+    process.suspend()
+    screen.page.click("#q-run")
+    screen.page.wait_for_selector("#q-cancel:not([disabled])")
+    screen.page.click("#q-cancel")
+    screen.wait_text("#q-note", "Cancelled")
+    screen.page.click("#q-run")
+    screen.wait_text("#q-note", "rows in")
