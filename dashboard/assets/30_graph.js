@@ -163,6 +163,7 @@ FA.graph = {
   },
 
   pick(id) {
+    FA.hover.hide();
     FA.graph.picked = id;
     FA.graph.path = id ? FA.path(id, FA.graph.neighbours, FA.graph.look, "both") : null;
     FA.graph.applyClasses();

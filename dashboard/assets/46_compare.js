@@ -26,7 +26,7 @@ FA.compare = {
     if (wanted) FA.compare.wanted = wanted;
     const data = FA.compare.data, groups = Boolean(data && data.cells), mapped = groups && FA.compare.wanted === "map";
     const map = document.getElementById("c-map");
-    document.getElementById("c-shape").hidden = !groups;
+    document.getElementById("c-shapes").hidden = !groups;
     document.getElementById("c-pictures").hidden = mapped;
     map.hidden = !mapped;
     if (groups) FA.heads.table(map, { ...data, rows: data.cells }, (layer, head) => FA.compare.mark(`head.${layer}.${head}.None`)); else map.replaceChildren();

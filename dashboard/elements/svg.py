@@ -103,6 +103,8 @@ def _box(box: Box, colours: Theme, facts: bool, mode: str) -> str:
     dash = ' stroke-dasharray="4 2.5"' if ranked and box.info["rb"] == 5 else ""
     weight = 700 if ranked and box.info["rb"] == 0 else 600 if box.look in ("residual", "hub", "head", "norm") else 400
     size = 15 if box.look in ("residual", "hub") else 14 if box.look == "norm" else 13
+    if "top" in box.info:
+        size, weight = 17, 600  # a mean is a short number
     style = ' font-style="italic"' if memory else ""
     return (
         f'<g class="n {box.look}" id="{box.id}"{_attributes(dict(box.info), facts)}>'

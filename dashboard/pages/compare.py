@@ -17,6 +17,7 @@ from dashboard.source import Source
 from dashboard.view import GraphView, parse_graph
 from dashboard.widgets import grid, html, number
 from flowatlas.errors import FlowatlasError
+from flowatlas.selection import Selection
 
 PAIR_COLUMNS = (
     {"field": "what", "headerName": "What", "flex": 2, "minWidth": 190, "tooltipField": "what"},
@@ -59,7 +60,10 @@ def layout() -> Any:
                 className="fa-row fa-grow",
             ),
             html.Div([form("ca", "Group A"), form("cb", "Group B")], id="c-groups", className="fa-row fa-grow fa-two", hidden=True),
-            dmc.SegmentedControl(id="c-shape", value="graphs", size="xs", data=[{"value": "graphs", "label": "Graphs"}, {"value": "map", "label": "Head map"}]),
+            html.Div(
+                dmc.SegmentedControl(id="c-shape", value="graphs", size="xs", data=[{"value": "graphs", "label": "Graphs"}, {"value": "map", "label": "Head map"}]),
+                id="c-shapes", hidden=True,
+            ),
             html.Button("Save CSV", id="c-csv", className="fa-button"),
         ],
         className="fa-row",
@@ -145,6 +149,15 @@ def _title(source: Source, prompt: int) -> dict[str, Any]:
     return {name: visible(str(graph.prompt[name])).strip() if name != "target_prob" else graph.prompt[name] for name in ("text", "target", "target_prob")}
 
 
+def in_words(chosen: Selection) -> str:
+    """A selection as a title."""
+    names = {"dataset": "data set {}", "group": "group {}", "text": "text holds “{}”"}
+    parts = [names[name].format(visible(str(value))) for name, value in chosen.given.items() if name in names]
+    if chosen.correct is not None:
+        parts.append("the model is right" if chosen.correct else "the model is wrong")
+    return ", ".join(parts) or "every prompt"
+
+
 def groups(source: Source, first: list[Any], second: list[Any], theme: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The mean graphs of both groups, the change of every head's mean contribution, and the rows of the table."""
     chosen = {"a": selection(*first), "b": selection(*second)}
@@ -156,7 +169,7 @@ def groups(source: Source, first: list[Any], second: list[Any], theme: str) -> t
         return {"note": str(error), "failed": True, "cells": []}, []
     made = {name: svg(drawing, theme, facts=True, mode="contribution") for name, drawing in (("a", found.a), ("b", found.b))}
     counts = {name: max((box.info["n"] for box in drawing.boxes), default=0) for name, drawing in (("a", found.a), ("b", found.b))}
-    titles = {f"title_{name}": {"words": "every prompt" if str(one) == "all" else visible(str(one).replace(",", ", ")), "count": counts[name]} for name, one in chosen.items()}
+    titles = {f"title_{name}": {"words": in_words(one), "count": counts[name]} for name, one in chosen.items()}
     cells = [
         {"layer": info["layer"], "head": info["head"], "value": row["change"], "prompts": counts["b"]}
         for row in found.rows

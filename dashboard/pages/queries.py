@@ -203,7 +203,7 @@ def shown(value: Any) -> Any:
 def column(name: str, doc: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """How a column of an answer is shown, by what it holds."""
     values = [row[name] for row in rows[:200] if row.get(name) is not None]
-    made: dict[str, Any] = {"field": name, "headerName": name, "headerTooltip": doc, "flex": 1, "minWidth": max(84, 9 * len(name) + 48)}
+    made: dict[str, Any] = {"field": name, "headerName": name, "headerTooltip": doc, "flex": 1, "minWidth": max(80, 8 * len(name) + 44)}
     if values and all(isinstance(one, bool) for one in values):
         return made
     if values and all(isinstance(one, (int, float)) for one in values):
@@ -211,7 +211,7 @@ def column(name: str, doc: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         if any(isinstance(one, float) for one in values):
             made["valueFormatter"] = {"function": "params.value == null ? '' : d3.format('.4~g')(params.value)"}
     else:
-        made |= {"tooltipField": name, "flex": 2, "minWidth": max(120, 9 * len(name) + 48)}
+        made |= {"tooltipField": name, "flex": 2, "minWidth": max(120, 8 * len(name) + 44)}
     if name in ("prompt", "a", "b") or (name == "id" and "text" in (rows[0] if rows else {})):
         made["cellClass"] = "fa-link"
     return made

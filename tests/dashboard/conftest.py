@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,17 @@ CHROMIUM = os.environ.get("FLOWATLAS_TEST_CHROMIUM", "/usr/bin/chromium")
 
 @pytest.fixture(scope="session")
 def demo_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store with the first example prompts, ingested as a person would."""
-    uri = str(tmp_path_factory.mktemp("dashboard") / "demo.lbug")
-    done = flowatlas("ingest", ROOT / "examples" / "prompts.jsonl", "--limit", str(PROMPTS), "--store", uri)
-    assert done.code == 0, done.stderr
+    """A store with the first example prompts, ingested as a person would, once for all processes of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "dashboard"
+    folder.mkdir(exist_ok=True)
+    uri, finished = str(folder / "demo.lbug"), folder / "finished"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            done = flowatlas("ingest", ROOT / "examples" / "prompts.jsonl", "--limit", str(PROMPTS), "--store", uri)
+            assert done.code == 0, done.stderr
+            finished.touch()
     return uri
 
 

@@ -72,7 +72,7 @@ def test_two_groups(screen: Screen, store: Store) -> None:
     screen.choose("ca-dataset", names[0])
     screen.page.wait_for_selector("#c-right svg .n")
     screen.choose("cb-dataset", names[1])
-    screen.wait_text("#c-right h2", f"dataset={names[1]}")
+    screen.wait_text("#c-right h2", f"data set {names[1]}")
     want = {(row["layer"], row["head"]): row for row in run(store, "compare_groups", a=f"dataset={names[0]}", b=f"dataset={names[1]}").table.to_pylist()}
     for side in ("a", "b"):
         box = "c-left" if side == "a" else "c-right"
