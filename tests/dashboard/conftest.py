@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from flowatlas.stores import open_store
+from flowatlas.stores import open_store, shards_path
 from flowatlas.stores.base import Store
+from flowatlas.stores.load import find_shards, load_shards
 from support.cli import ROOT, flowatlas
+from support.neo4j_server import empty, shared_uri
 from support.screen import Screen, served
 
 PROMPTS = 14
@@ -36,17 +38,41 @@ def demo_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def store(demo_uri: str) -> Iterator[Store]:
-    """That store, opened for reading."""
-    with open_store(demo_uri) as opened:
-        yield opened
+def embedded(demo_uri: str) -> Iterator[tuple[Store, str]]:
+    """That store, opened for reading, and the address of its dashboard."""
+    with open_store(demo_uri) as opened, served(opened) as url:
+        yield opened, url
 
 
-@pytest.fixture(scope="session")
-def address(store: Store) -> Iterator[str]:
-    """Address of its dashboard."""
-    with served(store) as url:
-        yield url
+@pytest.fixture(scope="module")
+def on_server(demo_uri: str) -> Iterator[tuple[Store, str]]:
+    """The same prompts on a Neo4j server: for a module, as other tests want that server empty."""
+    uri = shared_uri()
+    empty(uri)
+    with open_store(uri, mode="write") as writing:
+        load_shards(writing, find_shards(shards_path(demo_uri)))
+    with open_store(uri) as opened, served(opened) as url:
+        yield opened, url
+    empty(uri)
+
+
+@pytest.fixture
+def where(request: pytest.FixtureRequest) -> tuple[Store, str]:
+    """The embedded store, or for tests marked with `on_both_stores` each in turn."""
+    found: tuple[Store, str] = request.getfixturevalue(getattr(request, "param", "embedded"))
+    return found
+
+
+@pytest.fixture
+def store(where: tuple[Store, str]) -> Store:
+    """The store of the page."""
+    return where[0]
+
+
+@pytest.fixture
+def address(where: tuple[Store, str]) -> str:
+    """Address of the page."""
+    return where[1]
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,15 @@ from support.screen import Screen
 
 LAYERS, HEADS = 4, 4
 
+on_both_stores = pytest.mark.parametrize("where", ["embedded", "on_server"], indirect=True)
+
 
 def prompt(store: Store, number: int = 0) -> dict[str, Any]:
     return store.read("MATCH (p:Prompt) WHERE p.id = $id RETURN p.text AS text, p.target AS target, p.foil AS foil, "
                       "p.target_prob AS p, p.n_tokens AS n_tokens, p.n_state AS n_state, p.predicted AS predicted", {"id": number}).to_pylist()[0]  # fmt: skip
 
 
+@on_both_stores
 def test_opening_view_is_the_summary_of_the_whole_model(screen: Screen, store: Store) -> None:
     screen.open()
     row = prompt(store)
@@ -38,6 +41,7 @@ def test_opening_view_is_the_summary_of_the_whole_model(screen: Screen, store: S
     assert shown == screen.cy("new Set(cy.nodes('.n').map(n => (n.id()[0] === 's' ? 's' : 'n') + n.data('raw'))).size")
 
 
+@on_both_stores
 def test_contribution_shown_is_the_store_s(screen: Screen, store: Store) -> None:
     screen.open(l="2-2")
     said = int(re.search(r"(\d+) % of the contribution", screen.text("#g-status")).group(1))  # type: ignore[union-attr]
@@ -73,6 +77,7 @@ def test_every_kind_left_to_right(screen: Screen) -> None:
     assert places == sorted(places)
 
 
+@on_both_stores
 def test_hover_says_what_the_paper_says(screen: Screen, store: Store) -> None:
     screen.open(l="3-3")
     said = screen.hover("[kind='attention_norm']")
@@ -103,6 +108,7 @@ def test_hover_on_an_edge_says_what_it_joins(screen: Screen, store: Store) -> No
     assert "attention probability" in said
 
 
+@on_both_stores
 def test_click_shows_neighbours_by_weight_and_lights_the_path(screen: Screen) -> None:
     screen.open(l="2-2")
     screen.click(".head[head=1]")
@@ -127,6 +133,7 @@ def test_strongest_way_to_the_prediction_and_to_the_input(screen: Screen) -> Non
     assert not screen.cy("cy.nodes(\"[kind='embedding']\")[0].hasClass('faded')")
 
 
+@on_both_stores
 def test_expand_shows_hidden_memories(screen: Screen, store: Store) -> None:
     screen.open(l="2-2", mem=1)
     assert screen.cy("cy.nodes('.value[head=0]').length") == 1
@@ -172,6 +179,7 @@ def test_layer_slider_opens_a_range(screen: Screen) -> None:
     assert set(screen.cy("cy.nodes('.head').map(n => n.data('layer'))")) == {2, 3}
 
 
+@on_both_stores
 def test_neurons_kept_by_another_score(screen: Screen, store: Store) -> None:
     screen.open(l="1-1", pos=4, neg=0)
     with screen.redrawn():
@@ -214,6 +222,7 @@ def test_colours_follow_the_choice(screen: Screen) -> None:
     assert all((bucket > 0) == (value > 0) or bucket == 0 for bucket, value in buckets)
 
 
+@on_both_stores
 def test_colours_of_the_foil(screen: Screen, store: Store) -> None:
     number = store.read("MATCH (p:Prompt) WHERE p.foil IS NOT NULL RETURN min(p.id) AS id")["id"][0].as_py()
     screen.open(p=number, color="foil", l="3-3")
@@ -243,6 +252,7 @@ def test_find_a_token(screen: Screen, store: Store) -> None:
     assert int(screen.text("#g-found").split()[0]) == len(found)
 
 
+@on_both_stores
 def test_a_token_of_the_prompt_shows_its_memories(screen: Screen) -> None:
     screen.open(l="1-2", mem=4)
     screen.page.click('#g-tokens [data-position="3"]')

@@ -18,7 +18,7 @@ from support.cli import flowatlas
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def guarded(store: Store) -> FlaskClient:
     return create_app(store, password=PASSWORD).server.test_client()
 

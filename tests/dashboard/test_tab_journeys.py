@@ -9,7 +9,10 @@ from flowatlas.stores.base import Store
 from query.run import run
 from support.screen import Screen
 
+on_both_stores = pytest.mark.parametrize("where", ["embedded", "on_server"], indirect=True)
 
+
+@on_both_stores
 def test_prompts_table_filters_sorts_and_opens(screen: Screen, store: Store) -> None:
     screen.open(tab="prompts")
     total = store.read("MATCH (p:Prompt) RETURN count(p) AS n")["n"][0].as_py()
@@ -37,6 +40,7 @@ def test_filter_a_prompt_beside_the_graph_and_open_it(screen: Screen) -> None:
     assert "Mary" in screen.text("#g-title")
 
 
+@on_both_stores
 def test_two_prompts_side_by_side(screen: Screen, store: Store) -> None:
     screen.open(tab="prompts")
     screen.page.fill("#p-search", "Mary and John")
@@ -65,6 +69,7 @@ def test_two_prompts_side_by_side(screen: Screen, store: Store) -> None:
     assert "contribution in B" in screen.text("#fa-tip")
 
 
+@on_both_stores
 def test_two_groups(screen: Screen, store: Store) -> None:
     names = store.read("MATCH (p:Prompt) RETURN DISTINCT p.dataset AS d ORDER BY d")["d"].to_pylist()
     screen.open(tab="compare", cm="groups")
@@ -108,6 +113,7 @@ def test_head_maps(screen: Screen, store: Store, measure: str, formula: str) -> 
     assert shown == {f"{row['layer']}.{row['head']}": pytest.approx(row["v"], abs=1e-5) for row in want}
 
 
+@on_both_stores
 def test_a_head_over_its_prompts_leads_to_the_graph(screen: Screen, store: Store) -> None:
     screen.open(tab="heads")
     screen.page.click("#h-map .fa-cell[data-layer='2'][data-head='1']")
@@ -136,6 +142,7 @@ def test_forms_are_in_the_address(screen: Screen, store: Store) -> None:
     other.page.close()
 
 
+@on_both_stores
 def test_attention_to_a_token(screen: Screen, store: Store) -> None:
     screen.open(tab="heads", hm="attention")
     screen.page.fill("#h-token", "of")
@@ -146,6 +153,7 @@ def test_attention_to_a_token(screen: Screen, store: Store) -> None:
     assert shown == pytest.approx(sum(rows) / len(rows), abs=1e-5)
 
 
+@on_both_stores
 def test_always_on_neurons_and_their_picture(screen: Screen, store: Store) -> None:
     screen.open(tab="neurons")
     screen.wait_text("#r-note", "on: among the")
@@ -157,6 +165,7 @@ def test_always_on_neurons_and_their_picture(screen: Screen, store: Store) -> No
     assert points == d_mlp
 
 
+@on_both_stores
 def test_a_named_query_as_a_form(screen: Screen, store: Store) -> None:
     screen.open(tab="queries", p=2)
     screen.page.click('[data-query="target_by_layer"]')
@@ -243,6 +252,7 @@ def test_a_long_query_is_cancelled_and_blocks_nobody(screen: Screen) -> None:
     screen.wait_text("#y-note", "1 rows")
 
 
+@on_both_stores
 def test_a_named_query_is_cancelled(screen: Screen) -> None:
     screen.open(tab="queries", q="similar_prompts")
     screen.wait_text("#q-form", "similar_prompts")
