@@ -141,7 +141,7 @@ class Desk:
             asked.reply = Reply("Cancelled." if asked.cancelled else str(error))
         except Exception as error:  # it would be lost in this thread, and the page would wait for ever
             log.exception("a question failed")
-            asked.reply = Reply(f"The server could not do this ({type(error).__name__}).")
+            asked.reply = Reply("Cancelled." if asked.cancelled else f"The server could not do this ({type(error).__name__}).")
         finally:
             asked.done.set()
             if asked.cancelled and not self._closed:

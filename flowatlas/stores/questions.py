@@ -7,6 +7,7 @@ answer reaches the process that asked.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -97,7 +98,9 @@ class Questions:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                # What is left of a question that it never read goes nowhere.
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
         self._process = None
 
 
