@@ -254,8 +254,8 @@ def test_a_long_query_is_cancelled_and_blocks_nobody(screen: Screen) -> None:
 
 @on_both_stores
 def test_a_named_query_is_cancelled(screen: Screen) -> None:
-    screen.open(tab="queries", q="similar_prompts")
-    screen.wait_text("#q-form", "similar_prompts")
+    screen.open(tab="queries", q="layers_with_target_on_top")
+    screen.wait_text("#q-form", "layers_with_target_on_top")
     assert "at most" in screen.text('[data-panel="queries"]')
     # Nobody can tell how long a query takes here: stopped in its tracks, its process runs for ever.
     screen.page.click("#q-run")
