@@ -8,6 +8,7 @@ from typing import Any
 
 from dashboard.elements.curves import svg_path
 from dashboard.elements.drawing import Box, Drawing, Line, Panel, ends
+from dashboard.elements.text import short
 from dashboard.palette import THEMES, Theme
 
 MARGIN = 24
@@ -106,10 +107,11 @@ def _box(box: Box, colours: Theme, facts: bool, mode: str) -> str:
     if "top" in box.info:
         size, weight = 17, 600  # a mean is a short number
     style = ' font-style="italic"' if memory else ""
+    label = short(memory or box.label, int(width / (0.58 * size)))
     return (
         f'<g class="n {box.look}" id="{box.id}"{_attributes(dict(box.info), facts)}>'
         f'<rect x="{box.x - width / 2:.1f}" y="{box.y - height / 2:.1f}" width="{width}" height="{height}" rx="6" '
         f'fill="{fill}" stroke="{stroke}" stroke-width="{stroke_width}"{dash}/>'
         f'<text x="{box.x:.1f}" y="{box.y + size * 0.36:.1f}" font-size="{size}" font-weight="{weight}"{style} '
-        f'text-anchor="middle" fill="{text}">{escape(memory or box.label)}</text></g>'
+        f'text-anchor="middle" fill="{text}">{escape(label)}</text></g>'
     )
