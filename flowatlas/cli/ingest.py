@@ -182,10 +182,10 @@ def progress_bar(expected: int | None) -> Iterator[Progress]:
         task = bar.add_task("ingest", total=expected, rate="")
         started = time.monotonic()
 
-        def tell(report: Report) -> None:
+        def tell(report: Report, stage: str = "ingest") -> None:
             rate = report.computed / max(time.monotonic() - started, 1e-9)
             text = f"{rate:.1f} prompts/s, {human_bytes(report.bytes)}"
-            bar.update(task, completed=report.computed, rate=text)
+            bar.update(task, description=stage, completed=report.computed, rate=text)
 
         yield tell
 

@@ -66,6 +66,8 @@ class Store(ABC):
 
     uri: str
     dialect: Dialect
+    relationships_a_write: int = 0
+    """Relationships that are better written together, if they come one soon after another."""
 
     @abstractmethod
     def read(self, text: str, parameters: Mapping[str, Parameter] | None = None) -> pa.Table:

@@ -54,6 +54,8 @@ class LadybugStore(Store):
     """
 
     dialect = "ladybug"
+    # Each write rewrites what the neurons' relationships share pages with: the fewer the cheaper (measured).
+    relationships_a_write = 5_000_000
 
     def __init__(self, path: Path, *, mode: Literal["read", "write"] = "read") -> None:
         self.path = path

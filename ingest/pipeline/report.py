@@ -29,15 +29,18 @@ class Report:
     bytes: int = 0
     interrupted: bool = False
 
-    def add(self, shard: Shard, written: Written) -> None:
+    def add(self, written: Written) -> None:
         """Count what one write to the store added."""
         self.prompts += written.prompts
         self.states += written.states
         self.relationships += written.relationships
+
+    def add_shard(self, shard: Shard) -> None:
+        """Count the bytes of a shard that goes into the store."""
         self.bytes += sum(file.bytes for file in shard.manifest.tables.values())
 
 
 class Progress(Protocol):
-    """Told how far the ingest is."""
+    """Told how far the ingest is: the report so far, and what is being done."""
 
-    def __call__(self, report: Report, /) -> None: ...
+    def __call__(self, report: Report, stage: str = "ingest", /) -> None: ...

@@ -38,7 +38,7 @@ BATCH_STATES = 300_000
 """Prompts, and vectors about, that go through the model and the lens together."""
 
 
-def _silent(_: Report) -> None:
+def _silent(_: Report, __: str = "") -> None:
     """Tell nobody."""
 
 
@@ -85,11 +85,14 @@ def ingest(
             tell(report)
             shard = _computed(workshop, fresh, job, report, tell)
             if shard is not None:
+                report.add_shard(shard)
                 writer.write(shard)
             have.update(p.key for p in new)
             if job.stop():
                 report.interrupted = True
                 break
+        tell(report, "store")
+        writer.finish()
     tell(report)
     report.seconds = workshop.seconds.stages
     report.total_seconds = time.perf_counter() - started
@@ -177,7 +180,8 @@ def _load_finished(
     """Load prompts whose shard an earlier run finished; what is left must be computed."""
     finished = [p for p in new if p.key in on_disk]
     for path in sorted({on_disk[p.key].path for p in finished}):
-        writer.write(Shard(path), only=frozenset(p.key for p in finished))
+        report.add_shard(Shard(path))
+        writer.write_only(Shard(path), frozenset(p.key for p in finished))
     report.computed += len(finished)
     return [p for p in new if p.key not in on_disk]
 

@@ -9,37 +9,64 @@ from typing import Self
 
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Store, Written
+from flowatlas.vocabulary import RELATIONSHIP_TABLE
 from ingest.pipeline.batch import Seconds
+
+Work = Callable[[], Written]
 
 
 class StoreWriter:
-    """One thread that writes shards in their order; at most one waits, so that memory stays bounded.
+    """One thread that writes shards in their order, several together where the store is better at that.
 
-    `done` is told of every shard written. What the store raises is raised by the next call.
+    Shards on disk are safe: what waits here is written by the next run if this one is killed. At most
+    one write waits for another, so that memory stays bounded. `done` is told of everything written.
+    What the store raises is raised by the next call.
     """
 
-    def __init__(self, store: Store, seconds: Seconds, done: Callable[[Shard, Written], None]) -> None:
+    def __init__(self, store: Store, seconds: Seconds, done: Callable[[Written], None]) -> None:
         self._store = store
         self._seconds = seconds
         self._done = done
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._running: Future[None] | None = None
+        self._collected: list[Shard] = []
 
-    def write(self, shard: Shard, only: frozenset[str] | None = None) -> None:
-        """Write `shard` as soon as the one before it is written."""
-        self.wait()
-        self._running = self._pool.submit(self._write, shard, only)
+    def write(self, shard: Shard) -> None:
+        """Write `shard`, maybe together with those to come."""
+        self._collected.append(shard)
+        if sum(map(_relationships, self._collected)) >= self._store.relationships_a_write:
+            self._write_collected()
 
-    def wait(self) -> None:
+    def write_only(self, shard: Shard, keys: frozenset[str]) -> None:
+        """Write the prompts with `keys` of a shard."""
+        self._write_collected()
+        self._start(lambda: self._store.write(shard, only=keys))
+
+    def finish(self) -> None:
         """Wait until everything is written. Raises StoreError."""
+        self._write_collected()
+        self._wait()
+
+    def _write_collected(self) -> None:
+        shards, self._collected = self._collected, []
+        if len(shards) == 1:
+            self._start(lambda: self._store.write(shards[0]))
+        elif shards:
+            self._start(lambda: self._store.write_all(shards))
+
+    def _start(self, work: Work) -> None:
+        self._wait()
+        self._running = self._pool.submit(self._run, work)
+
+    def _wait(self) -> None:
         running, self._running = self._running, None
         if running is not None:
             running.result()
 
-    def _write(self, shard: Shard, only: frozenset[str] | None) -> None:
+    def _run(self, work: Work) -> None:
         with self._seconds.of("store"):
-            written = self._store.write(shard, only=only)
-        self._done(shard, written)
+            written = work()
+        self._done(written)
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +76,11 @@ class StoreWriter:
     ) -> None:
         try:
             if error is None:
-                self.wait()
+                self.finish()
         finally:
             self._pool.shutdown(wait=True)
+
+
+def _relationships(shard: Shard) -> int:
+    tables = shard.manifest.tables
+    return sum(file.rows for name, file in tables.items() if name in RELATIONSHIP_TABLE)

@@ -147,6 +147,7 @@ _SHAPES: Final[tuple[tuple[tuple[str, ...], Callable[[Record, ReadOptions], list
 
 def _with_chosen_fields(prompt: PromptInput, fields: Fields, options: ReadOptions) -> PromptInput:
     """The prompt with the fields that the options name in place of those of its shape."""
+
     def chosen(field: str | None, of_shape: str | None) -> str | None:
         return of_shape if field is None else _text(fields, field) or None
 

@@ -15,6 +15,7 @@ import pytest
 import tokenizers
 
 from flowatlas import open_store
+from flowatlas.stores.ladybug import LadybugStore
 from support.cli import Result, flowatlas, start
 from support.models import random_model, save_tokenizer
 from support.store_content import assert_same, content
@@ -126,52 +127,22 @@ def test_a_lost_store_comes_back_from_its_shards(
         assert_same(content(opened), whole)
 
 
-def test_killed_at_random_points_and_started_again(
+def test_a_killed_process_is_started_again(
     model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], whole: dict
 ) -> None:
-    """kill -9 in the middle, then the same command: what an undisturbed run gives."""
+    """kill -9 in the middle, then the same command: what an undisturbed run gives (see test_killed.py for more)."""
     store = tmp_path / "s.lbug"
-    draw = random.Random(1)
-    arguments = ("ingest", prompts, "--model", model, "--store", store)
-    killed = 0
-    for _ in range(4):
-        process = start(*arguments, **environment)
-        shards = tmp_path / "s.shards"
-        deadline = time.monotonic() + 60
-        before = len(list(shards.glob("*"))) if shards.exists() else 0
-        # Wait until this run has begun to write, then a moment more.
-        while process.poll() is None and time.monotonic() < deadline:
-            if shards.exists() and len(list(shards.glob("*"))) > before:
-                break
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0, 0.6))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        process.communicate()
-    assert killed >= 1
+    process = start("ingest", prompts, "--model", model, "--store", store, **environment)
+    while process.poll() is None and not list((tmp_path / "s.shards").glob("prompts-*")):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     done = ingest(prompts, model, store, environment)
     assert done.code == 0, done.stderr
     with open_store(str(store)) as opened:
         assert_same(content(opened), whole)
     assert not list((tmp_path / "s.shards").glob(".writing-*"))
-
-
-def test_an_interrupt_finishes_what_is_at_hand_and_goes_on_later(
-    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], whole: dict
-) -> None:
-    store = tmp_path / "s.lbug"
-    process = start("ingest", prompts, "--model", model, "--store", store, **environment)
-    while process.poll() is None and not list((tmp_path / "s.shards").glob("prompts-*")):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=200)
-    assert process.returncode in (0, 130), stderr
-    assert prompt_count(store) > 0
-    done = ingest(prompts, model, store, environment)
-    assert done.code == 0
-    with open_store(str(store)) as opened:
-        assert_same(content(opened), whole)
 
 
 def test_the_order_of_prompts_does_not_matter(
@@ -186,18 +157,42 @@ def test_the_order_of_prompts_does_not_matter(
 
 
 def test_a_store_written_one_prompt_at_a_time_has_the_same_numbers(
-    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str]
+    model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many small writes: the embedded database's compression of appended float lists once lost numbers."""
     file = tmp_path / prompts.name
     file.write_text("".join(prompts.read_text().splitlines(keepends=True)[:15]))
     contents = []
+    writes: list[int] = []
+    write = LadybugStore._write_prompts
+    monkeypatch.setattr(LadybugStore, "relationships_a_write", 0)
+    monkeypatch.setattr(LadybugStore, "_write_prompts", lambda *given: writes.append(len(given[1])) or write(*given))
     for size in ("1", "15"):
         store = tmp_path / f"{size}.lbug"
         assert ingest(file, model, store, environment | {"FLOWATLAS_SHARD_PROMPTS": size}).code == 0
         with open_store(str(store)) as opened:
             contents.append(content(opened))
+    assert writes == [1] * 16
     assert_same(*contents)
+
+
+def test_shards_are_written_together_where_that_is_cheaper(
+    model: Path,
+    prompts: Path,
+    tmp_path: Path,
+    environment: dict[str, str],
+    whole: dict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writes: list[int] = []
+    write = LadybugStore._write_prompts
+    monkeypatch.setattr(LadybugStore, "relationships_a_write", 8000)
+    monkeypatch.setattr(LadybugStore, "_write_prompts", lambda *given: writes.append(len(given[1])) or write(*given))
+    assert ingest(prompts, model, tmp_path / "s.lbug", environment).code == 0
+    assert len(writes) > 1
+    assert sum(writes) == 5
+    with open_store(str(tmp_path / "s.lbug")) as opened:
+        assert_same(content(opened), whole)
 
 
 # Bad input: one clear error each, the right exit code, nothing half-written.

@@ -1,0 +1,129 @@
+"""Killed a hundred times, wherever a run happens to be, and interrupted: started again, it gives what an undisturbed run gives."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flowatlas import open_store
+from flowatlas.shards import shards
+from support import kill_worker
+from support.models import random_model
+from support.store_content import assert_same, content
+
+KILLS = 100
+ROUNDS = 6
+TEXTS = ("the city of", "Japan", "Mary went to the store", "Paris is the capital of France", "the capital is", "of the")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServerContext]:
+    """A context whose processes are forked from one that has a small model loaded."""
+    folder = random_model("gpt2", tmp_path_factory.mktemp("model"), num_hidden_layers=1, n_inner=24)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "support.kill_worker"])
+    # The server has its imports from the environment, and one thread, so that forking it is safe.
+    ours = {kill_worker.MODEL: str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
+    ours |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ours.items():
+            patch.setenv(name, value)
+        yield context
+
+
+def test_a_hundred_kills(server: ForkServerContext, tmp_path: Path) -> None:
+    draw = random.Random(0)
+
+    def start(folder: Path) -> ForkServerProcess:
+        process = server.Process(target=kill_worker.run, args=(str(folder), TEXTS, 2))
+        process.start()
+        return process
+
+    def finish(folder: Path) -> float:
+        began = time.monotonic()
+        process = start(folder)
+        process.join()
+        assert process.exitcode == 0
+        return time.monotonic() - began
+
+    finish(tmp_path / "warm")
+    seconds = finish(tmp_path / "whole")
+    whole = content_of(tmp_path / "whole")
+    kills, killed_while = 0, Counter[str]()
+    for number in range(ROUNDS):
+        folder = tmp_path / str(number)
+        while kills < KILLS * (number + 1) // ROUNDS:
+            process = start(folder)
+            # Often soon: what an earlier run left is then met in every state.
+            process.join(seconds * draw.random() ** 3)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+                kills += 1
+                killed_while[stage(folder)] += 1
+            else:
+                assert process.exitcode == 0
+                break
+        finish(folder)
+        assert_same(content_of(folder), whole)
+        found = [shard for shard in shards(folder / "s.shards") if shard.manifest.kind == "prompts"]
+        assert sorted(key for shard in found for key in shard.manifest.prompts) == sorted(whole["Prompt"]["key"])
+        for shard in found:
+            shard.check()
+        assert not list((folder / "s.shards").glob(".*"))
+        assert not list(folder.glob(".*"))
+    assert kills >= KILLS // 2
+    assert len(killed_while) > 2, killed_while
+
+
+def stage(folder: Path) -> str:
+    """How far the killed runs have come, by the files that they left."""
+    if not (folder / "s.lbug").exists():
+        return "no store"
+    written = list((folder / "s.shards").glob("prompts-*"))
+    return f"{len(written)} shards"
+
+
+def content_of(folder: Path) -> dict[str, pl.DataFrame]:
+    with open_store(str(folder / "s.lbug")) as store:
+        return content(store)
+
+
+def test_an_interrupt_finishes_what_is_at_hand_and_goes_on_later(server: ForkServerContext, tmp_path: Path) -> None:
+    words = "the a capital city of Japan France is when Mary John went to store gave drink and language in".split()
+    file = tmp_path / "prompts.txt"
+    file.write_text("".join(f"{one} {other}\n" for one, other in itertools.permutations(words[:6], 2)))
+    environment = {"FLOWATLAS_CACHE": str(tmp_path / "cache"), "FLOWATLAS_SHARD_PROMPTS": "1"}
+    arguments = ["ingest", str(file), "--model", os.environ[kill_worker.MODEL], "--store", str(tmp_path / "s.lbug")]
+
+    def start() -> ForkServerProcess:
+        process = server.Process(target=kill_worker.command, args=(arguments, environment))
+        process.start()
+        return process
+
+    process = start()
+    while process.exitcode is None and not list((tmp_path / "s.shards").glob("prompts-*")):
+        time.sleep(0.002)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join(200)
+    assert process.exitcode == 130
+    done = content_of(tmp_path)["Prompt"].height
+    assert 0 < done < 30
+    assert len(list((tmp_path / "s.shards").glob("prompts-*"))) == done
+    process = start()
+    process.join(200)
+    assert process.exitcode == 0
+    assert content_of(tmp_path)["Prompt"].height == 30
