@@ -8,13 +8,15 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import tokenizers
 
 from flowatlas import open_store
+from flowatlas.shards import Shard
+from flowatlas.stores.base import Written
 from flowatlas.stores.ladybug import LadybugStore
 from support.cli import Result, flowatlas, start
 from support.models import random_model, save_tokenizer
@@ -156,6 +158,19 @@ def test_the_order_of_prompts_does_not_matter(
         assert_same(content(opened), whole)
 
 
+def shards_a_write(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many shards each write to the embedded store brings, as they come."""
+    writes: list[int] = []
+    write = LadybugStore._write_prompts
+
+    def counted(store: LadybugStore, shards: Sequence[Shard], only: frozenset[str] | None) -> Written:
+        writes.append(len(shards))
+        return write(store, shards, only)
+
+    monkeypatch.setattr(LadybugStore, "_write_prompts", counted)
+    return writes
+
+
 def test_a_store_written_one_prompt_at_a_time_has_the_same_numbers(
     model: Path, prompts: Path, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,10 +178,8 @@ def test_a_store_written_one_prompt_at_a_time_has_the_same_numbers(
     file = tmp_path / prompts.name
     file.write_text("".join(prompts.read_text().splitlines(keepends=True)[:15]))
     contents = []
-    writes: list[int] = []
-    write = LadybugStore._write_prompts
     monkeypatch.setattr(LadybugStore, "relationships_a_write", 0)
-    monkeypatch.setattr(LadybugStore, "_write_prompts", lambda *given: writes.append(len(given[1])) or write(*given))
+    writes = shards_a_write(monkeypatch)
     for size in ("1", "15"):
         store = tmp_path / f"{size}.lbug"
         assert ingest(file, model, store, environment | {"FLOWATLAS_SHARD_PROMPTS": size}).code == 0
@@ -184,10 +197,8 @@ def test_shards_are_written_together_where_that_is_cheaper(
     whole: dict,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    writes: list[int] = []
-    write = LadybugStore._write_prompts
     monkeypatch.setattr(LadybugStore, "relationships_a_write", 8000)
-    monkeypatch.setattr(LadybugStore, "_write_prompts", lambda *given: writes.append(len(given[1])) or write(*given))
+    writes = shards_a_write(monkeypatch)
     assert ingest(prompts, model, tmp_path / "s.lbug", environment).code == 0
     assert len(writes) > 1
     assert sum(writes) == 5
