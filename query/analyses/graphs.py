@@ -18,17 +18,18 @@ POLICY = "paper"
 
 
 def block(sample: Sample) -> Figure:
-    """Figures 1 and 11: one whole layer, the one that adds most to the target's logit."""
+    """Figures 1 and 11: one whole layer, the one in which the target's probability rises most."""
     prompt = _prompt(sample, foil=False)
-    added = sample_added(sample, prompt)
-    layer = _layer(sample, int(added.group_by("layer").agg(pl.col("contribution").sum()).sort("contribution", "layer")["layer"][-1]))
+    rows = sample.states.frame.filter((pl.col("prompt") == prompt) & pl.col("kind").is_in([Kind.EMBEDDING, Kind.RESIDUAL_POST])).sort("layer")
+    rise = rows["target_prob"].diff()[1:]
+    layer = _layer(sample, int(rise.arg_max() or 0))
     return _figure(sample, prompt, layer, "graph_block", "One layer as a flow graph", "Figures 1, 11", ())
 
 
 def attention(sample: Sample) -> Figure:
     """Figure 4: the attention of one layer, the one whose attention adds most to the target's logit."""
     prompt = _prompt(sample, foil=False)
-    rows = sample_added(sample, prompt).filter(pl.col("component") == Kind.ATTENTION_OUTPUT).sort("contribution", "layer")
+    rows = _added(sample, prompt).filter(pl.col("component") == Kind.ATTENTION_OUTPUT).sort("contribution", "layer")
     layer = _layer(sample, int(rows["layer"][-1]))
     return _figure(sample, prompt, layer, "graph_attention", "The attention of one layer as a flow graph", "Figure 4", ("mlp",))
 
@@ -42,7 +43,7 @@ def negative_head(sample: Sample) -> Figure:
     return _figure(sample, prompt, layer, "graph_negative_head", "The layer of the most negative head as a flow graph", "Figure 6b", ("mlp",))
 
 
-def sample_added(sample: Sample, prompt: int) -> pl.DataFrame:
+def _added(sample: Sample, prompt: int) -> pl.DataFrame:
     """What attention and MLP of every layer add to the target's logit in a prompt."""
     from query.run import run
 
@@ -51,7 +52,10 @@ def sample_added(sample: Sample, prompt: int) -> pl.DataFrame:
 
 
 def _prompt(sample: Sample, *, foil: bool) -> int:
-    """The prompt asked for, or the one with the surest right answer. Raises UsageError, QueryError."""
+    """The prompt asked for, or the one with the surest right answer. Raises UsageError, QueryError.
+
+    Where a foil is needed, prompts that name it come first: those are the indirect objects.
+    """
     rows = sample.prompts.filter(pl.col("foil").is_not_null()) if foil else sample.prompts
     if rows.is_empty():
         raise QueryError("No prompt of the selection has a foil.", next_step="Ingest prompts with foils (--foil-field), such as those of indirect objects.")
@@ -62,6 +66,8 @@ def _prompt(sample: Sample, *, foil: bool) -> int:
         if chosen in rows["prompt"].to_list():
             return chosen
         raise QueryError(f"Prompt {chosen} has no foil.")
+    named = rows["text"].str.contains(rows["foil"].str.strip_chars(), literal=True) if foil else None
+    rows = rows.filter(named) if named is not None and named.any() else rows
     return int(rows.sort("correct", "target_prob", "prompt", descending=[True, True, False])["prompt"][0])
 
 

@@ -76,8 +76,8 @@ def _sentence(on: pl.DataFrame, always: bool) -> str:
         f"No neuron is always on; that on most often is neuron {on['neuron'][0]} of layer {on['layer'][0]}, in {on['share'][0]:.0%} of the prompts. "
         f"Of the {len(on)} most often on:"
     )  # fmt: skip
-    verb = "higher" if entropy > 0 else "lower"
-    return f"{text} Their norm is {norm:.2f} times the mean of their matrix, the entropy of their projection {abs(entropy):.2f} bits {verb} than its mean."
+    verb, their = ("higher" if entropy > 0 else "lower"), ("Their" if always else "their")
+    return f"{text} {their} norm is {norm:.2f} times the mean of their matrix, the entropy of their projection {abs(entropy):.2f} bits {verb} than its mean."
 
 
 def _group(name: str, rows: pl.DataFrame) -> pl.DataFrame:
