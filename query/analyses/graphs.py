@@ -66,8 +66,8 @@ def _prompt(sample: Sample, *, foil: bool) -> int:
         if chosen in rows["prompt"].to_list():
             return chosen
         raise QueryError(f"Prompt {chosen} has no foil.")
-    named = rows["text"].str.contains(rows["foil"].str.strip_chars(), literal=True) if foil else None
-    rows = rows.filter(named) if named is not None and named.any() else rows
+    named = rows.filter(pl.col("text").str.contains(pl.col("foil").str.strip_chars(), literal=True)) if foil else rows
+    rows = rows if named.is_empty() else named
     return int(rows.sort("correct", "target_prob", "prompt", descending=[True, True, False])["prompt"][0])
 
 
