@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,10 @@ class Settings(BaseSettings):
     model: str = Field("demo", description="model: demo, a folder, or a hub name")
     model_configs: Path | None = Field(None, description="folder of your own model descriptions; they come first")
     shards: Path | None = Field(None, description="folder of the shards; default: beside the store")
-    cache: Path | None = Field(None, description="folder of caches; default: ~/.cache/flowatlas")
+    cache: Path | None = Field(
+        None, description="folder of caches; default: $XDG_CACHE_HOME/flowatlas, or ~/.cache/flowatlas"
+    )
+    factor_cache_gb: float = Field(0.0, ge=0, description="disk in the cache for the lens' factors of a model, GB")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where ingest computes: auto, cpu or cuda")
     shard_prompts: int = Field(128, ge=1, description="prompts a shard and a write to the store")
     neo4j_user: str = Field("neo4j", description="user name on the Neo4j server")
@@ -36,3 +40,10 @@ class Settings(BaseSettings):
 def settings() -> Settings:
     """The settings of this process, read from the environment once."""
     return Settings()
+
+
+def cache_folder() -> Path:
+    """The folder of caches: the setting, or the user's cache folder (XDG base directories)."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    user = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+    return settings().cache or user / "flowatlas"

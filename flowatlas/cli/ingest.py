@@ -83,7 +83,7 @@ def ingest(
     )  # fmt: skip
     inputs = read_prompts(prompts, options)
     # A file that cannot be read is told before the model's libraries are loaded.
-    from flowatlas.settings import settings
+    from flowatlas.settings import cache_folder, settings
     from flowatlas.stores import open_store, shards_path
     from ingest.architecture.load import load_model
     from ingest.lens.on_device import check_device
@@ -110,7 +110,8 @@ def ingest(
             choices=choices,
             strict=strict,
             threads=os.cpu_count() or 1,
-            cache=settings().cache or Path.home() / ".cache" / "flowatlas",
+            cache=cache_folder(),
+            factor_bytes=int(settings().factor_cache_gb * 1e9),
             device=where,
             stop=stop,
             selection=Selection(sample, seed, limit) if only_correct else None,

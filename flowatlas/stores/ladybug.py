@@ -294,9 +294,18 @@ def _create(path: Path, buffer_mb: int) -> None:
             connection.execute(f"CREATE (:{META} {{key: $key, value: $value}})", {"key": key, "value": value})
         connection.close()
         database.close()
+        _check_whole(temporary, buffer_mb)
         temporary.rename(path)
     except RuntimeError as error:
         raise failed_write(path, error) from error
     finally:
         for left in (temporary, *path.parent.glob(f"{temporary.name}.*")):
             left.unlink(missing_ok=True)
+
+
+def _check_whole(path: Path, buffer_mb: int) -> None:
+    """Raise RuntimeError when what was written is not in the file: on a full disk closing fails without a word."""
+    with ladybug.Database(str(path), read_only=True, buffer_pool_size=buffer_mb << 20) as database:
+        tables = run(database, "CALL show_tables() RETURN name", {})["name"].to_pylist()
+    if META not in tables:
+        raise RuntimeError("No space left on device")

@@ -7,7 +7,6 @@ under the model's fingerprint; what fits neither is made again for every batch.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from ingest.cache_files import keep
 from ingest.lens.tiles import TILE
 from ingest.lens.unembedding import Factor, Unembedding
 from ingest.lens.workers import Workers
@@ -34,7 +34,8 @@ class Factors:
         self._unembedding = unembedding
         self._workers = workers
         self._folder = folder
-        self._disk_left = disk_bytes
+        there = [] if folder is None else [file.stat().st_size for file in folder.glob("*.npy")]
+        self._disk_left = disk_bytes - sum(there)
         self._memory_left = MEMORY_BYTES
         self._kept: dict[str, Array] = {}
         self._spaces: deque[Array] = deque(maxlen=2)
@@ -111,14 +112,13 @@ class Factors:
                 self._memory_left -= matrix.nbytes
                 self._kept[name] = matrix.copy()
                 return self._kept[name]
-            if self._folder is None or matrix.nbytes > self._disk_left:
+            if self._folder is None:
+                return matrix
+            damaged = self._folder / f"{name}.npy"  # or it would have been found
+            if damaged.exists():
+                self._disk_left += damaged.stat().st_size
+            if matrix.nbytes > self._disk_left:
                 return matrix
             self._disk_left -= matrix.nbytes
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{name}.{os.getpid()}.npy"
-        with temporary.open("wb") as file:
-            np.save(file, matrix)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._folder / f"{name}.npy")
+        keep(self._folder / f"{name}.npy", lambda stream: np.save(stream, matrix))
         return matrix

@@ -6,13 +6,13 @@ in LL(-v). Ranks depend on the neuron and the token alone: each token is ranked 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from ingest.architecture.decoder import Decoder
+from ingest.cache_files import keep
 from ingest.lens.lens import LogitLens
 from ingest.neurons.index import NeuronIndex
 
@@ -76,7 +76,4 @@ class TargetRanks:
     def _save(self, token: int) -> None:
         if self._cache is None:
             return
-        self._cache.mkdir(parents=True, exist_ok=True)
-        temporary = self._cache / f".{token}.{os.getpid()}.npy"
-        np.save(temporary, self._ranks[token])
-        temporary.rename(self._cache / f"{token}.npy")
+        keep(self._cache / f"{token}.npy", lambda stream: np.save(stream, self._ranks[token]))

@@ -16,6 +16,7 @@ from flowatlas.shards import Shard, remove_unfinished, renumber, shards, write_s
 from flowatlas.stores.base import Store
 from ingest.lens.lens import LogitLens
 from ingest.neurons import TargetRanks
+from ingest.neurons.kept import kept
 from ingest.neurons.table import model_table, neuron_table
 from ingest.pipeline.batch import Seconds, Workshop, graph_tables
 from ingest.pipeline.correct import Selection, answered_right
@@ -52,6 +53,7 @@ class Job:
     strict: bool = False
     threads: int = 1
     cache: Path | None = None
+    factor_bytes: int = 0
     device: Device = "cpu"
     stop: Callable[[], bool] = lambda: False
     selection: Selection | None = None
@@ -101,7 +103,9 @@ def ingest(
 
 
 def _workshop(model: LoadedModel, job: Job) -> Workshop:
-    lens = LogitLens.of(model.decoder, threads=job.threads, device=job.device)
+    lens = LogitLens.of(
+        model.decoder, threads=job.threads, cache=job.cache, cache_bytes=job.factor_bytes, device=job.device
+    )
     if lens.device == "cuda":
         from ingest.lens.on_device import fits
 
@@ -116,7 +120,12 @@ def _ensure_model(workshop: Workshop, job: Job) -> None:
     found = [s for s in shards(job.shards) if s.manifest.kind == "model" and s.manifest.model == fingerprint]
     if not found:
         with workshop.seconds.of("static neurons"):
-            neurons = neuron_table(workshop.decoder, workshop.lens, workshop.model.tokenizer.labels)
+            neurons = kept(
+                job.cache,
+                fingerprint,
+                workshop.ranks.index.total,
+                lambda: neuron_table(workshop.decoder, workshop.lens, workshop.model.tokenizer.labels),
+            )
             tables = {"Model": model_table(workshop.decoder), "Neuron": neurons}
             found = [write_shard(job.shards, "model", tables)]
     if fingerprint not in job.store.model_ids():

@@ -28,7 +28,13 @@ SHAPES: dict[str, tuple[str, dict[str, object]]] = {
     "llama grouped, untied": ("llama", {"num_key_value_heads": 2}),
     "llama biases, tied, one group, heads wider than the residual": (
         "llama",
-        {"num_key_value_heads": 1, "head_dim": 12, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+        {
+            "num_key_value_heads": 1,
+            "head_dim": 12,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "tie_word_embeddings": True,
+        },
     ),
 }
 PROMPTS = ["the capital of Japan is", "when Mary and John went", "a"]

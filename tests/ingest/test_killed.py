@@ -7,10 +7,11 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
@@ -127,3 +128,53 @@ def test_an_interrupt_finishes_what_is_at_hand_and_goes_on_later(server: ForkSer
     process.join(200)
     assert process.exitcode == 0
     assert content_of(tmp_path)["Prompt"].height == 30
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A disk of so many KiB, in place of the one before."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(size: int) -> Path:
+        options = f"size={size}k" + (",remount" if os.path.ismount(folder) else "")
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
+        if done.returncode:
+            pytest.skip("needs the right to mount a small disk (root)")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", str(folder)], check=False, capture_output=True)
+
+
+def test_a_full_disk_at_any_stage(server: ForkServerContext, tmp_path: Path, small_disk: Callable[[int], Path]) -> None:
+    """Disks of growing size fill up while the store is made, in a shard, in a write; then there is room."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("".join(f"{text}\n" for text in TEXTS))
+    environment = {"FLOWATLAS_CACHE": str(tmp_path / "cache"), "FLOWATLAS_SHARD_PROMPTS": "2"}
+
+    def run(folder: Path, said: Path) -> int | None:
+        arguments = ["ingest", str(file), "--model", os.environ[kill_worker.MODEL], "--store", str(folder / "s.lbug")]
+        process = server.Process(target=kill_worker.command, args=(arguments, environment, str(said)))
+        process.start()
+        process.join(200)
+        return process.exitcode
+
+    assert run(tmp_path / "whole", tmp_path / "said") == 0
+    whole = content_of(tmp_path / "whole")
+    needed = sum(found.stat().st_size for found in (tmp_path / "whole").rglob("*") if found.is_file()) // 1024
+    stages, codes = set[str](), []
+    for part in (0.02, 0.3, 0.6, 0.95):
+        disk = small_disk(max(16, int(needed * part)))
+        said = tmp_path / f"said-{part}"
+        codes.append(run(disk, said))
+        text = said.read_text()
+        assert codes[-1] in (0, 1), text
+        assert "Traceback" not in text
+        assert codes[-1] == 0 or "error:" in text
+        stages.add(stage(disk))
+    assert codes[0] == 1
+    assert len(stages) > 1, stages
+    assert run(small_disk(8 * needed), tmp_path / "said") == 0, (tmp_path / "said").read_text()
+    assert_same(content_of(tmp_path / "disk"), whole)
+    assert not list((tmp_path / "disk" / "s.shards").glob(".*"))

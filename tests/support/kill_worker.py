@@ -50,12 +50,14 @@ def run(folder: str, texts: Sequence[str], shard_prompts: int) -> None:
         ingest(inputs, loaded, Job(store, Path(folder) / "s.shards", threads=1, cache=Path(folder) / "cache"))
 
 
-def command(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run the command line; the process leaves as it leaves."""
+def command(arguments: Sequence[str], environment: Mapping[str, str], said: str = os.devnull) -> None:
+    """Run the command line; the process leaves as it leaves. What it says goes to the file `said`."""
     from flowatlas.cli.main import run as run_command
 
     os.environ.update(environment)
     settings.cache_clear()
+    with Path(said).open("w") as stream:
+        os.dup2(stream.fileno(), 2)
     run_command(list(arguments))
 
 
