@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -46,14 +47,20 @@ def pictures(title: str, panels: Sequence[Panel], kinds: Sequence[str] = ("svg",
         for axis, panel in zip(axes.flat, plots, strict=False):
             _draw(figure, axis, panel)
         _legend(figure, axes.flat)
+        # The layout is found once, not for every kind of file.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         return {kind: saved(figure, kind) for kind in kinds}
 
 
 def saved(figure: Figure, kind: str) -> bytes:
     """A figure as the bytes of a file, without a date: the same data gives the same bytes."""
     buffer = io.BytesIO()
-    metadata = {"Date": None, "Creator": "flowatlas"} if kind == "svg" else {"Software": "flowatlas"}
-    figure.savefig(buffer, format=kind, dpi=130, metadata=metadata, facecolor="white")
+    metadata: dict[str, str | None] = {"Date": None, "Creator": "flowatlas"} if kind == "svg" else {"Software": "flowatlas"}
+    with warnings.catch_warnings():
+        # A PNG shows a box where the font lacks a sign; the SVG holds the text itself.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format=kind, dpi=130, metadata=metadata, facecolor="white")
     return buffer.getvalue()
 
 

@@ -55,7 +55,7 @@ def always_on(sample: Sample) -> Figure:
         Words(f"Neurons {name}", ("layer", "neuron", "share", "entropy", "norm", "top tokens"), [_row(r) for r in on.head(24).to_dicts()]),
     ]  # fmt: skip
     parameters = {"prompts": str(sample.selection), "rank": rank, "share": SHARE, "seed": sample.options.seed, "resamples": sample.options.resamples}
-    notes = (f"On: among the {rank} largest absolute coefficients of its layer (the paper: 100 of 4,096) in at least {SHARE:.0%} of the prompts.",)
+    notes = (f"On: among the {rank} largest absolute coefficients of its layer (the paper: 100 of 4,096) in at least {SHARE:.0%} of the prompts.", *found.notes)
     return Figure(
         "always_on_neurons", "Always-on neurons: entropy and norm", "Figure 8", _sentence(on, always), found.resolved.text,
         parameters, sample.size, data, panels, notes,

@@ -187,6 +187,11 @@ class Sample:
         return ids[:, :1] if kind is Kind.EMBEDDING else ids
 
     @cached_property
+    def memo(self) -> dict[tuple[str, int | None], Any]:
+        """What several figures are made of, kept by those that made it: never vectors' ids, which are large."""
+        return {}
+
+    @cached_property
     def heads(self) -> Heads:
         """Every head of every prompt."""
         result = self.ask("tops_of_heads")

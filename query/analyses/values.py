@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,15 +19,40 @@ MOST_RANKS: Final = 64
 """Figure 16 draws so many ranks: prompts may be much longer than its fourteen tokens."""
 
 
-def _layers(sample: Sample, most: int | None) -> Iterator[tuple[int, Values, Array, Array]]:
-    """Layer by layer: its values, I_k of each with its head, and with the same head of another prompt."""
+@dataclass(frozen=True)
+class Compared:
+    """Memory values of one layer, one row each, compared with their head: `own` and, of another prompt, `other`."""
+
+    prompt: Array
+    head: Array
+    rank: Array
+    norm_rank: Array
+    source_prob: Array
+    own: Array
+    other: Array
+    text: str
+
+
+def _layers(sample: Sample, most: int | None) -> list[Compared]:
+    """Layer by layer the values of each head, or its best `most` by attention (at least those: all, where they are known)."""
+    for known in (None, most):
+        if ("values", known) in sample.memo:
+            found: list[Compared] = sample.memo["values", known]
+            return found
+    sample.memo["values", most] = [_compared(sample, sample.values(layer, most), layer) for layer in range(sample.layers)]
+    return _layers(sample, most)
+
+
+def _compared(sample: Sample, values: Values, layer: int) -> Compared:
     heads = sample.heads.ids
     shuffled = partners(sample.size, sample.options.seed)
-    for layer in range(sample.layers):
-        values = sample.values(layer, most)
-        own = overlap(values.ids, heads[values.prompt, layer, values.head], sample.k)
-        other = overlap(values.ids, heads[shuffled[values.prompt], layer, values.head], sample.k)
-        yield layer, values, own, other
+    own = overlap(values.ids, heads[values.prompt, layer, values.head], sample.k)
+    first = values.rank == 1
+    other = np.full(len(own), np.nan)
+    other[first] = overlap(values.ids[first], heads[shuffled[values.prompt[first]], layer, values.head[first]], sample.k)
+    return Compared(
+        values.prompt, values.head, values.rank, values.norm_rank, values.source_prob, own, other, values.result.resolved.text
+    )
 
 
 def by_attention(sample: Sample) -> Figure:
@@ -35,14 +60,13 @@ def by_attention(sample: Sample) -> Figure:
     size = sample.size, sample.layers
     sums = {rank: (np.zeros(size), np.zeros(size)) for rank in range(1, TOP_VALUES + 1)}
     control = np.zeros(size), np.zeros(size)
-    text = ""
-    for layer, values, own, other in _layers(sample, TOP_VALUES):
-        text = values.result.resolved.text
+    compared = _layers(sample, TOP_VALUES)
+    for layer, values in enumerate(compared):
         for rank, (total, count) in sums.items():
             here = values.rank == rank
-            total[:, layer], count[:, layer] = _by_prompt(own[here], values.prompt[here], sample.size)
+            total[:, layer], count[:, layer] = _by_prompt(values.own[here], values.prompt[here], sample.size)
         here = values.rank == 1
-        control[0][:, layer], control[1][:, layer] = _by_prompt(other[here], values.prompt[here], sample.size)
+        control[0][:, layer], control[1][:, layer] = _by_prompt(values.other[here], values.prompt[here], sample.size)
     measured = [Measured(f"value of attention rank {rank}", *pair) for rank, pair in sums.items() if pair[1].any()]
     if sample.size > 1:
         measured.append(Measured("attention rank 1, shuffled prompts", *control, control=True))
@@ -54,7 +78,7 @@ def by_attention(sample: Sample) -> Figure:
         f"{trend(first)}. Over all layers it shares {_mean(sums[1])}, the second {_mean(sums[2])}, the third {_mean(sums[3])}."
     )
     return Figure(
-        "values_by_attention", "The memory values of most attention against their head", "Figure 5", sentence, text,
+        "values_by_attention", "The memory values of most attention against their head", "Figure 5", sentence, compared[0].text,
         parameters(sample, values=TOP_VALUES, layer="each in turn"), sample.size, data, panels, sample.subset_note,
     )  # fmt: skip
 
@@ -83,19 +107,14 @@ def by_attention_rank(sample: Sample) -> Figure:
 
 
 def _all_ranks(sample: Sample, by: str) -> Figure:
-    longest = 0
-    parts = []
-    text = ""
-    for layer, values, own, _ in _layers(sample, None):
-        text = values.result.resolved.text
-        rank = (values.rank if by == "attention" else values.norm_rank).astype(np.int64)
-        parts.append((layer, values.prompt, rank, own))
-        longest = max(longest, int(rank.max()))
+    compared = _layers(sample, None)
+    by_layer = [(v.rank if by == "attention" else v.norm_rank).astype(np.int64) for v in compared]
+    longest = max(int(places.max()) for places in by_layer)
     ranks = min(longest, MOST_RANKS)
     sums, counts = np.zeros((sample.size, sample.layers, ranks)), np.zeros((sample.size, sample.layers, ranks))
-    for layer, prompt, places, own in parts:
+    for layer, (values, places) in enumerate(zip(compared, by_layer, strict=True)):
         here = places <= ranks
-        sums[:, layer], counts[:, layer] = summed(own[here], prompt[here], places[here] - 1, sample.size, ranks)
+        sums[:, layer], counts[:, layer] = summed(values.own[here], values.prompt[here], places[here] - 1, sample.size, ranks)
     data, panels = grid(sample, sums, counts, f"{by}_rank", range(1, ranks + 1), f"rank of the value by {by}")
     with np.errstate(invalid="ignore"):
         means = sums.sum(axis=(0, 1)) / counts.sum(axis=(0, 1))
@@ -104,7 +123,7 @@ def _all_ranks(sample: Sample, by: str) -> Figure:
     notes = (*sample.subset_note, *((f"Ranks beyond {ranks} are not drawn (the longest prompt has {longest}).",) if longest > ranks else ()))
     paper = "Figure 16" if by == "norm" else "all of figure 5"
     return Figure(
-        f"values_by_{by}_rank", f"Memory values against their head, by rank of {by}", paper, sentence, text,
+        f"values_by_{by}_rank", f"Memory values against their head, by rank of {by}", paper, sentence, compared[0].text,
         parameters(sample, layer="each in turn"), sample.size, data, panels, notes,
     )  # fmt: skip
 
@@ -113,10 +132,11 @@ def by_head(sample: Sample) -> Figure:
     """Figure 17: the memory value of most attention against its head, by the head's index."""
     shape = (sample.size, sample.layers, sample.heads.ids.shape[2])
     sums, counts = np.zeros(shape), np.zeros(shape)
-    text = ""
-    for layer, values, own, _ in _layers(sample, 1):
-        text = values.result.resolved.text
-        sums[:, layer], counts[:, layer] = summed(own, values.prompt, values.head.astype(np.int64), sample.size, shape[2])
+    compared = _layers(sample, 1)
+    for layer, values in enumerate(compared):
+        first = values.rank == 1
+        heads = values.head[first].astype(np.int64)
+        sums[:, layer], counts[:, layer] = summed(values.own[first], values.prompt[first], heads, sample.size, shape[2])
     data, panels = grid(sample, sums, counts, "head", range(shape[2]), "head")
     means = sums.sum(axis=0) / counts.sum(axis=0)
     spread = means.std(axis=1).mean()
@@ -126,7 +146,7 @@ def by_head(sample: Sample) -> Figure:
         f"{percent(float(np.median(means)))}; within a layer heads differ by {percent(float(spread))} (mean standard deviation)."
     )
     return Figure(
-        "values_by_head", "The memory value of most attention against its head, by head", "Figure 17", sentence, text,
+        "values_by_head", "The memory value of most attention against its head, by head", "Figure 17", sentence, compared[0].text,
         parameters(sample, values=1, layer="each in turn"), sample.size, data, panels, sample.subset_note,
     )  # fmt: skip
 
@@ -135,10 +155,8 @@ def own_token(sample: Sample) -> Figure:
     """Figure 18: the probability of the input token in the memory values that it created, by layer."""
     shape = sample.size, sample.layers
     sums, counts, control = np.zeros(shape), np.zeros(shape), 1 / int(sample.model["vocab_size"])
-    text = ""
-    for layer in range(sample.layers):
-        values = sample.values(layer)
-        text = values.result.resolved.text
+    compared = _layers(sample, None)
+    for layer, values in enumerate(compared):
         sums[:, layer], counts[:, layer] = _by_prompt(values.source_prob, values.prompt, sample.size)
     axes = Axes("layer", range(sample.layers), y_label="mean probability", level=("chance: 1 / vocabulary", control))
     data, panels = lines(sample, [Measured("input token in its memory values", sums, counts)], axes)
@@ -149,7 +167,7 @@ def own_token(sample: Sample) -> Figure:
         f"{most / control:.0f} times chance); {trend(means)}."
     )
     return Figure(
-        "own_token_in_values", "The input token in the memory values that it creates", "Figure 18", sentence, text,
+        "own_token_in_values", "The input token in the memory values that it creates", "Figure 18", sentence, compared[0].text,
         {"prompts": str(sample.selection), "layer": "each in turn", "seed": sample.options.seed, "resamples": sample.options.resamples},
         sample.size, data, panels, sample.subset_note,
     )  # fmt: skip

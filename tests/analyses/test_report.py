@@ -204,3 +204,21 @@ def test_no_out_and_the_list(uri):
     assert "--out" in analyze(uri, "top_head").stderr
     listed = flowatlas("analyze", "--list", "--format", "csv").stdout
     assert [line.split(",")[0] for line in listed.splitlines()[1:]] == list(ANALYSES)
+
+
+def test_tokens_of_any_script_are_drawn_as_text():
+    from dashboard.report.interactive import interactive
+    from dashboard.report.pictures import pictures
+    from query.analyses.records import Cloud, Points, Words
+
+    tokens = ["\u6771\u4eac", "$x_1$", "<b>&", "\u202etrick", "\n"]
+    panels = [Points("t", "x", "y", [Cloud("c", range(5), range(5), tokens)]), Words("w", ("token",), [(t,) for t in tokens])]
+    drawn = pictures("title", panels)
+    text = drawn["svg"].decode()
+    assert "\u6771\u4eac" in text
+    assert "$x_1$" in text
+    assert "<b>" not in text
+    assert "\u202e" not in text
+    page = interactive(panels).to_json()
+    assert "<b>" not in page
+    assert "\u202e" not in page
