@@ -134,6 +134,7 @@ def _ends(table: RelationshipTable) -> list[tuple[str, str]]:
 
 def _sums(columns: Sequence[Column]) -> str:
     sums = [f"sum(n.`{column.name}`) AS `{column.name}`" for column in columns if _is_number(column)]
+    sums += [f"sum(size(n.`{column.name}`)) AS `{column.name}`" for column in columns if _may_lack_ids(column)]
     return ", ".join(["count(*) AS `rows`", *sums])
 
 
@@ -141,8 +142,14 @@ def _is_number(column: Column) -> bool:
     return column.type in ("int32", "float32")
 
 
+def _may_lack_ids(column: Column) -> bool:
+    """Lists that only some prompts have: how many ids there are is compared."""
+    return column.type == "list<int32>" and column.nullable
+
+
 def _expressions(columns: Sequence[Column]) -> list[pl.Expr]:
     sums = [pl.col(column.name).cast(pl.Float64).sum() for column in columns if _is_number(column)]
+    sums += [pl.col(column.name).list.len().cast(pl.Float64).sum() for column in columns if _may_lack_ids(column)]
     scale = [pl.col(c.name).cast(pl.Float64).abs().sum().alias(f"|{c.name}|") for c in columns if _is_number(c)]
     return [pl.len().alias("rows"), *sums, *scale]
 

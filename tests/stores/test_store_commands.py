@@ -59,12 +59,17 @@ def test_verify_finds_what_was_changed_and_rebuild_mends_it(store: Path) -> None
             "MATCH (v:Value)-[r:SUMS]->(h:Head) WHERE h.prompt = 1 AND h.layer = 0 AND h.head = 0 DELETE r"
         )
         connection.execute("MATCH (p:Prompt) WHERE p.id = 2 DETACH DELETE p")
+        connection.execute(
+            "MATCH (s:State) WHERE s.prompt = 0 AND s.kind = 'mlp_norm' AND s.layer = 1 SET s.no_final_norm_top_ids = NULL"
+        )
     found = flowatlas("store", "verify", SHARDS, "--store", store)
     rows = [line.split("\t") for line in found.stdout.splitlines()]
     assert found.code == 1
     assert [row[1] for row in rows if row[0] == key] == ["Head", "SUMS_Value_Head"]
     assert sum(row[1:] == ["Prompt", "is not in the store"] for row in rows) == 1
-    assert len(rows) == 3
+    lens = next(row for row in rows if row[0] == tiny_shards()[1].table("Prompt")["key"][0].as_py())
+    assert (lens[1], "sum of no_final_norm_top_ids is" in lens[2]) == ("State", True)
+    assert len(rows) == 4
     assert flowatlas("store", "rebuild", SHARDS, "--store", store).code == 0
     assert flowatlas("store", "verify", SHARDS, "--store", store).code == 0
 
