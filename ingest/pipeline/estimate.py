@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowatlas.vocabulary import Kind
+from flowatlas.vocabulary import Kind, Label, Lens
 from ingest.architecture.decoder import Decoder
-from ingest.decompose.shape import GraphShape
+from ingest.decompose.shape import GraphShape, label_of
 
 if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
 
 BYTES_PER_STATE = 330
 """Measured on shards and the embedded store together, about."""
+BYTES_PER_LIST = 190
+"""Top ids of a further lens."""
 BYTES_PER_RELATIONSHIP = 75
 
 
 @dataclass(frozen=True)
 class Size:
-    """Vectors and relationships of graphs, and the bytes of their shards and their part of the embedded store."""
+    """Vectors and relationships of graphs, and the bytes of their shards and their part of the embedded store.
+
+    `lists` counts vectors that a lens beside `circuit` reads, once for each such lens.
+    """
 
     states: int = 0
     relationships: int = 0
+    lists: int = 0
 
     def __add__(self, other: Size) -> Size:
-        return Size(self.states + other.states, self.relationships + other.relationships)
+        return Size(self.states + other.states, self.relationships + other.relationships, self.lists + other.lists)
 
     @property
     def bytes(self) -> int:
         """About how many bytes on disk."""
-        return self.states * BYTES_PER_STATE + self.relationships * BYTES_PER_RELATIONSHIP
+        lists = self.lists * BYTES_PER_LIST
+        return self.states * BYTES_PER_STATE + self.relationships * BYTES_PER_RELATIONSHIP + lists
 
 
 def model_shape(model: LoadedModel) -> GraphShape:
@@ -40,14 +48,22 @@ def model_shape(model: LoadedModel) -> GraphShape:
 
 
 def graph_size(
-    decoder: Decoder, shape: GraphShape, n_tokens: int, positions: list[int], chosen: int | None = None
+    decoder: Decoder,
+    shape: GraphShape,
+    n_tokens: int,
+    positions: list[int],
+    chosen: int | None = None,
+    lenses: Collection[Lens] = (),
 ) -> Size:
     """Size of one prompt's graph that keeps all neurons.
 
     `chosen` is the number of MLP neurons with coefficients at a position, where experts are chosen.
     """
     queries = len(positions)
-    states = sum(shape.count(kind, queries, n_tokens) for _, kind in shape.groups())
+    counts = [(kind, shape.count(kind, queries, n_tokens)) for _, kind in shape.groups()]
+    states = sum(count for _, count in counts)
+    by_head = sum(count for kind, count in counts if label_of(kind) is not Label.STATE)
+    lists = by_head * (Lens.NAIVE in lenses) + (states - by_head) * (Lens.NO_FINAL_NORM in lenses)
     seen = sum(position + 1 for position in positions)
     last_only = queries == 1 and positions[0] == n_tokens - 1
     mlp = decoder.d_mlp * decoder.n_expert if chosen is None else chosen
@@ -55,7 +71,7 @@ def graph_size(
     neurons = 2 * queries * (decoder.n_head * decoder.d_head + mlp)
     layers = decoder.n_layer * (decoder.n_head * per_head + neurons + queries * _between(shape))
     embeddings = queries * (len(shape.embedding_kinds) - 1 + 1)
-    return Size(states, n_tokens + embeddings + layers + queries * len(shape.final_kinds))
+    return Size(states, n_tokens + embeddings + layers + queries * len(shape.final_kinds), lists)
 
 
 def _between(shape: GraphShape) -> int:

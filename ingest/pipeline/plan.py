@@ -44,8 +44,9 @@ def plan(inputs: Iterable[PromptInput | Broken], model: LoadedModel, choices: Ch
     for source in inputs:
         prepared = prepare(source, model, choices) if isinstance(source, PromptInput) else None
         if isinstance(prepared, Prepared) and prepared.key not in have:
-            one = graph_size(model.decoder, shape, len(prepared.token_ids), prepared.positions)
-            prompts, size, rows = prompts + 1, size + one, rows + one.states
+            tokens, positions = len(prepared.token_ids), prepared.positions
+            one = graph_size(model.decoder, shape, tokens, positions, lenses=choices.lenses)
+            prompts, size, rows = prompts + 1, size + one, rows + one.states + one.lists
     return Plan(prompts, size, _seconds(model, rows, size))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from flowatlas.vocabulary import Lens
 from ingest.architecture.load import load_model
 from ingest.lens.lens import LogitLens
 from ingest.neurons import NeuronIndex, TargetRanks
@@ -366,9 +367,13 @@ def test_the_estimate_is_the_count(case: Case) -> None:
 
     shape = GraphShape.of(case.decoder, position_embedding=case.decoder.family == "gpt2")
     for number, prepared in enumerate(case.prepared):
-        size = graph_size(case.decoder, shape, len(prepared.token_ids), prepared.positions)
+        size = graph_size(case.decoder, shape, len(prepared.token_ids), prepared.positions, lenses=list(Lens))
         row = case.tables["Prompt"].row(number, named=True)
         assert (size.states, size.relationships) == (row["n_state"], row["n_relationship"])
+        lists = [case.tables[label].filter(prompt=number) for label in ("Query", "Key", "Value", "Head", "State")]
+        assert size.lists == sum(
+            len(rows) - rows[column].null_count() for rows in lists for column in rows.columns if column.endswith("_top_ids")
+        )
 
 
 def test_ids_are_unique_and_every_edge_joins_nodes_of_its_prompt(case: Case) -> None:
