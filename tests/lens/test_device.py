@@ -1,5 +1,7 @@
 """The torch path gives the numbers of the definition: with torch on the CPU always, on a GPU where there is one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,7 @@ def test_same_numbers(device, model):
     whole = narrow.astype(np.float64) @ circuit.astype(np.float64)
     check(lens.project_through(narrow, circuit, tokens), head, whole, tokens)
     check(lens.project_through(narrow[:4], circuit, tokens[:4]), head, whole[:4], tokens[:4])
+    check(lens.without_norm().project(rows, tokens), replace(head, kind="none"), rows, tokens)
     static = lens.project_static(rows)
     assert same_order(static.top_ids, head.logits(rows), top(head.logits(rows), 50))
     assert same_order(static.bottom_ids, head.logits(-rows), top(head.logits(-rows), 50))
