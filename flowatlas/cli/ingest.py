@@ -119,6 +119,9 @@ def ingest(
         with progress_bar(expected) as tell:
             done = run_ingest(inputs, loaded, job, tell)
     summarize(done)
+    right = done.prompts + done.already_there
+    if only_correct and sample is not None and right < sample and not done.interrupted:
+        people.print(f"[yellow]note:[/] the model answers {right} of the prompts right, fewer than --sample asks for")
     if report is not None:
         report.write_text(json.dumps(asdict(done), indent=1) + "\n", "utf-8")
     if done.interrupted:
