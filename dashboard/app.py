@@ -115,7 +115,7 @@ def _header() -> Any:
         html.Button(NAMES[name], role="tab", type="button", **{"data-tab": name, "aria-selected": "true" if name == "graph" else "false"})
         for name in PAGES
     ]
-    find = dmc.TextInput(id="g-find", placeholder="Find token  ( / )", debounce=150, size="xs", w=180, **{"aria-label": "Find a token in the graph"})
+    find = dmc.TextInput(id="g-find", placeholder="Find token  ( / )", debounce=150, size="xs", w=212, **{"aria-label": "Find a token in the graph"})
     icons = (("g-fit", "⤢", "Fit the graph (0)"), ("theme-flip", "◐", "Dark or light (d)"), ("help-open", "?", "Keyboard (?)"))
     buttons = [html.Button(sign, id=name, title=words, className="fa-icon", **{"aria-label": words}) for name, sign, words in icons]
     return html.Header(

@@ -21,7 +21,7 @@ def form(prefix: str, title: str = "Prompts") -> Any:
             dmc.Select(id=f"{prefix}-dataset", label="Data set", placeholder="all", data=[], clearable=True, size="xs", searchable=True),
             dmc.Select(id=f"{prefix}-group", label="Group", placeholder="all", data=[], clearable=True, size="xs", searchable=True),
             dmc.Select(
-                id=f"{prefix}-correct", label="Model is", placeholder="right or wrong", clearable=True, size="xs",
+                id=f"{prefix}-correct", label="Model is", placeholder="either", clearable=True, size="xs",
                 data=[{"value": "true", "label": "right"}, {"value": "false", "label": "wrong"}],
             ),
             dmc.TextInput(id=f"{prefix}-text", label="Text holds", placeholder="any words", size="xs", debounce=300),

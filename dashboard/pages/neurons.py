@@ -93,7 +93,8 @@ def always_on(source: Source, top: Any, share: Any, *chosen: Any) -> tuple[list[
     for row in rows:
         row["tokens"] = " · ".join(visible(token).strip() for token in row.pop("top_tokens"))
     said = f"{len(rows)} neurons over {rows[0]['prompts']:,} prompts" if rows else "No neuron is on so often"
-    return rows, f"{said}; on: among the {rank} largest of {width:,}."
+    hint = "" if rows else " Raise the first share or lower the second."
+    return rows, f"{said}; on: among the {rank} largest of {width:,}.{hint}"
 
 
 def scatter(source: Source, layer: int, always: list[dict[str, Any]], theme: str) -> go.Figure:
