@@ -10,7 +10,13 @@ FA.graph = {
     return element && element._cyreg ? element._cyreg.cy : null;
   },
 
-  query: (request) => new URLSearchParams(Object.entries(request).filter(([, value]) => value !== null && value !== undefined && value !== "")).toString(),
+  /* As in the address: only what differs from the defaults (which the server knows too). */
+  query(request) {
+    const standard = FA.config ? FA.config.defaults : {};
+    const given = FA.view.graphKeys.map((key) => [key, request[key]]);
+    const told = given.filter(([key, value]) => value !== null && value !== undefined && value !== "" && String(value) !== String(standard[key]));
+    return new URLSearchParams(told).toString();
+  },
 
   fetch(request, signal) {
     return fetch("/_flowatlas/graph?" + FA.graph.query(request), { signal }).then((reply) => {
@@ -35,7 +41,7 @@ FA.graph = {
     FA.graph.next = null;
     let picture = null;
     try {
-      if (next && next.key === FA.graph.query(request) && Date.now() - next.at < 20000) picture = await next.picture.catch(() => null);
+      if (next && next.key === FA.graph.query(request) && Date.now() - next.at < 30000) picture = await next.picture.catch(() => null);
       picture = picture || await FA.graph.fetch(request, asked.signal);
     } catch (error) {
       if (asked.signal.aborted) return;

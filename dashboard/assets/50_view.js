@@ -77,3 +77,6 @@ FA.view = {
     set("view", { data: state });
   },
 };
+
+/* The first picture is asked for while the rest of the page is still being built. */
+FA.graph.ahead(Object.fromEntries(new URLSearchParams(location.search)));
