@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, cast
 from dashboard.choice import SUMMARY, Choice
 from dashboard.desk import Desk
 from dashboard.elements.text import visible
+from dashboard.free_memory import give_back
 from dashboard.jobs import Jobs
 from dashboard.picture import Picture, message, picture
 from dashboard.view import GraphView
@@ -21,10 +22,12 @@ from query.graph import Graph
 from query.pruning import Policy, prune
 from query.slice import outline, with_neurons
 
-KEPT_GRAPHS: Final = 12
+KEPT_GRAPHS: Final = 4
 KEPT_OUTLINES: Final = 3
 """Whole graphs before pruning: what a slider moves on. The largest take tens of megabytes."""
 KEPT_SECONDS: Final = 300.0
+GIVE_BACK_EVERY: Final = 4
+"""Graphs made between two times of giving freed memory back."""
 T = TypeVar("T")
 
 
@@ -71,6 +74,7 @@ class Source:
         self.desk = desk or Desk(store.uri)
         self.jobs = jobs or Jobs(store.uri)
         self.graphs = Memory(KEPT_GRAPHS, KEPT_SECONDS)
+        self._made = 0
         self.outlines = Memory(KEPT_OUTLINES, KEPT_SECONDS)
 
     def prompts(self) -> list[dict[str, Any]]:
@@ -114,6 +118,9 @@ class Source:
         assert prompt is not None
 
         def pruned() -> Graph:
+            self._made += 1
+            if self._made % GIVE_BACK_EVERY == 0:
+                give_back()
             whole = self.outlines.get((prompt, layers), lambda: self._outline(prompt, layers))
             return with_neurons(self.store, prune(whole, cast("Policy", choice)))
 
