@@ -83,13 +83,14 @@ class Shard:
             )
         return manifest
 
-    def table(self, name: str) -> pa.Table:
-        """One table, by its name in `flowatlas.vocabulary` (`Head`, `SUMS_Value_Head`); maybe empty."""
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """One table, by its name in `flowatlas.vocabulary` (`Head`, `SUMS_Value_Head`), or some of its columns."""
         file = self.path / f"{name}.parquet"
         if name not in self.manifest.tables:
-            return SCHEMAS[name].empty_table()
+            empty = SCHEMAS[name].empty_table()
+            return empty if columns is None else empty.select(columns)
         try:
-            return pq.read_table(file, schema=SCHEMAS[name], memory_map=False)
+            return pq.read_table(file, columns=columns, schema=SCHEMAS[name], memory_map=False)
         except (OSError, pa.ArrowException) as error:
             raise ShardError(
                 f"{file} cannot be read.",
@@ -122,7 +123,7 @@ class Shard:
         if manifest.kind == "model":
             whose, keys = self.table(Label.MODEL)["id"].to_pylist(), []
         else:
-            prompts = self.table(Label.PROMPT).select(["key", "model"])
+            prompts = self.table(Label.PROMPT, ["key", "model"])
             whose, keys = prompts["model"].to_pylist(), prompts["key"].to_pylist()
         if set(whose) != {manifest.model} or keys != manifest.prompts:
             raise self._changed()

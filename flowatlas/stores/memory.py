@@ -41,7 +41,7 @@ def split(parts: Sequence[Part], most: int) -> Iterator[tuple[list[Part], int]]:
     group: list[Part] = []
     held = 0
     for shard, ids in parts:
-        prompts = shard.table(Label.PROMPT).select(["id", "n_state", "n_relationship"]).to_pylist()
+        prompts = shard.table(Label.PROMPT, ["id", "n_state", "n_relationship"]).to_pylist()
         sizes = {row["id"]: weight(row["n_state"], row["n_relationship"]) for row in prompts}
         taken: dict[int, int] = {}
         for number, prompt in ids.items():

@@ -17,9 +17,9 @@ from flowatlas.stores.base import Answer, Compacted, Limits, Parameter, Store, W
 from flowatlas.stores.neo4j_driver import connect, explained, in_words, is_memory, query_error
 from flowatlas.stores.neo4j_rows import table_of
 from flowatlas.stores.neo4j_schema import META, ddl
-from flowatlas.stores.neo4j_write import delete_prompt, write_model, write_prompts
+from flowatlas.stores.neo4j_write import delete_prompt, known_values, write_model, write_prompts
 from flowatlas.stores.questions import Questions
-from flowatlas.vocabulary import SCHEMA_VERSION
+from flowatlas.vocabulary import SCHEMA_VERSION, Label
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +87,11 @@ class Neo4jStore(Store):
         shard.check()
         with in_words(self.uri), self._session(neo4j.WRITE_ACCESS) as session:
             if shard.manifest.kind == "model":
-                if shard.manifest.model not in self.model_ids():
+                if shard.manifest.model not in known_values(session, Label.MODEL, "id"):
                     write_model(session, shard)
                 return Written(0, 0, 0, 0)
-            return write_prompts(session, shard, self.prompt_keys(), self.model_ids(), only)
+            keys, models = known_values(session, Label.PROMPT, "key"), known_values(session, Label.MODEL, "id")
+            return write_prompts(session, shard, keys, models, only)
 
     def delete(self, prompts: Sequence[int]) -> int:
         """Delete prompts and all that is theirs, one transaction a prompt."""

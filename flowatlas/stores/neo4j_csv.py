@@ -121,21 +121,23 @@ def _meta(directory: Path) -> Path:
 
 def _free_delimiter(shards: Iterable[Shard]) -> str:
     """A character that no text of the shards has. Raises StoreError when all are taken."""
-    free = list(DELIMITERS)
+    taken: set[str] = set()
     for shard in shards:
         for name in shard.manifest.tables:
             if name in NODE_TABLE:
-                free = [mark for mark in free if not _has(shard, name, mark)]
+                taken |= _marks(shard, name)
+    free = [mark for mark in DELIMITERS if mark not in taken]
     if not free:
         raise StoreError("Every character that could stand between tokens occurs in a token; nothing was imported.")
     return free[0]
 
 
-def _has(shard: Shard, name: str, mark: str) -> bool:
-    table = shard.table(name)
+def _marks(shard: Shard, name: str) -> set[str]:
+    """Delimiters that occur in the lists of texts of a table."""
+    found: set[str] = set()
     for column in NODE_TABLE[Label(name)].columns:
         if column.type == "list<string>":
-            values = pc.list_flatten(table[column.name])
-            if pc.any(pc.match_substring(values, mark)).as_py():
-                return True
-    return False
+            values = pc.list_flatten(shard.table(name, [column.name])[column.name])
+            odd = values.filter(pc.match_substring_regex(values, f"[{DELIMITERS[0]}-{DELIMITERS[-1]}]"))
+            found |= {mark for value in odd.to_pylist() for mark in value if mark in DELIMITERS}
+    return found

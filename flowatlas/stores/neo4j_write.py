@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, TypeVar
 
 import neo4j
 import pyarrow as pa
-from neo4j.exceptions import ConstraintError
+from neo4j.exceptions import ConstraintError, IncompleteCommit
 
 from flowatlas.shards import Shard, renumber
 from flowatlas.stores.base import Written
@@ -26,6 +26,8 @@ from flowatlas.vocabulary import NODE_TABLE, RELATIONSHIP_TABLE, STATE_LABELS, S
 _NEURONS: Final = 1000
 """Neurons a transaction."""
 
+T = TypeVar("T")
+
 _NEXT_PROMPT: Final = "next_prompt"
 _OF_A_PROMPT: Final = (*STATE_LABELS, Label.TOKEN)
 
@@ -34,8 +36,8 @@ def write_model(session: neo4j.Session, shard: Shard) -> None:
     """Neurons first, the Model last: a model that is there is there whole. Neurons of a cut attempt are kept."""
     neurons = NODE_TABLE[Label.NEURON]
     for part in chunks(shard.table(Label.NEURON), _NEURONS):
-        session.execute_write(_run, merge_nodes(neurons), rows=row_lists(part))
-    session.execute_write(_run, merge_nodes(NODE_TABLE[Label.MODEL]), rows=row_lists(shard.table(Label.MODEL)))
+        _surely(session, _run, merge_nodes(neurons), rows=row_lists(part))
+    _surely(session, _run, merge_nodes(NODE_TABLE[Label.MODEL]), rows=row_lists(shard.table(Label.MODEL)))
 
 
 def write_prompts(
@@ -53,18 +55,36 @@ def write_prompts(
     if not parts:
         return done
     numbers = list(parts[0][1])
-    first = session.execute_write(_take_ids, len(numbers))
+    first = _surely(session, _take_ids, len(numbers))
     ids = {number: first + index for index, number in enumerate(numbers)}
     for prompt, tables in _tables_by_prompt(shard, ids).items():
-        try:
-            written = session.execute_write(_write_prompt, prompt, tables)
-        except ConstraintError:
-            # Another writer was quicker with the same prompt: then it is found under its key.
-            written = session.execute_write(_write_prompt, prompt, tables)
+        written = _surely(session, _write_prompt, prompt, tables)
         rows = {name: table.num_rows for name, table in tables.items()}
         states, relationships = states_and_relationships({name: rows.get(name, 0) for name in PROMPT_TABLES})
         done = done + (Written(1, 0, states, relationships) if written else Written(0, 1, 0, 0))
     return done
+
+
+def known_values(session: neo4j.Session, label: Label, name: str) -> frozenset[str]:
+    """Values of a property of all nodes of a label; waits for a server that went away, as writes do."""
+
+    def read(transaction: neo4j.ManagedTransaction) -> list[str]:
+        text = f"MATCH (n:{label}) RETURN collect(n.{name}) AS found"
+        return list(transaction.run(text).single(strict=True)["found"])
+
+    return frozenset(session.execute_read(read))
+
+
+def _surely(session: neo4j.Session, work: Callable[..., T], *arguments: object, **parameters: object) -> T:
+    """A managed transaction, made once more where the driver does not: everything here may be made twice.
+
+    That is where the answer to a commit was lost (what it wrote may be there), and where another writer was
+    quicker with the same prompt (then it is found under its key).
+    """
+    try:
+        return session.execute_write(work, *arguments, **parameters)
+    except (ConstraintError, IncompleteCommit):
+        return session.execute_write(work, *arguments, **parameters)
 
 
 def delete_prompt(transaction: neo4j.ManagedTransaction, prompt: int) -> int:

@@ -80,12 +80,6 @@ def _broken(*_: object) -> None:
     raise StoreError("given up")
 
 
-def test_a_servers_files_are_not_compacted_from_here(neo4j_uri: str) -> None:
-    done = flowatlas("store", "compact", "--store", neo4j_uri)
-    assert (done.code, done.stdout) == (1, "")
-    assert "flowatlas store import" in done.stderr
-
-
 RISING = [0.05 * n for n in range(10)]
 CHANGES = [
     ("(n:Head) WHERE n.prompt = {id} AND n.layer = 1 AND n.head = 2 DETACH DELETE n", "n_state is"),

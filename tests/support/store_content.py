@@ -57,3 +57,12 @@ def assert_same(left: dict[str, pl.DataFrame], right: dict[str, pl.DataFrame], t
         assert a.columns == b.columns, name
         assert a.height == b.height, (name, a.height, b.height)
         assert_frame_equal(a, b, check_exact=False, rel_tol=tolerance, abs_tol=tolerance)
+
+
+def incomplete(store: Store) -> list[dict[str, object]]:
+    """States of prompts that do not have all of theirs, or of none."""
+    rows: list[dict[str, object]] = store.read(
+        "MATCH (s:State|Query|Key|Value|Head) WITH s.prompt AS prompt, count(s) AS states "
+        "OPTIONAL MATCH (p:Prompt {id: prompt}) RETURN prompt, states, p.n_state AS wanted"
+    ).to_pylist()
+    return [row for row in rows if row["states"] != row["wanted"]]
