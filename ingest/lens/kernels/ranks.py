@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ingest.lens.kernels.settle import dot
+from ingest.lens.kernels.settle import dot, exact_logits
 from ingest.lens.kernels.tally import EXACT, FAST, ROUNDING
 
 CELLS = 1024
@@ -112,27 +112,25 @@ def count_tile(windows, logits, start):
         )
 
 
-@njit(**EXACT)
 def _whole_row(exact, vectors, bias, tokens, ranks):
     logits = np.empty(bias.size)
-    for token in range(bias.size):
-        logits[token] = dot(exact, vectors[token]) + bias[token]
+    exact_logits(exact, vectors, bias, logits)
     ascending = np.sort(logits)
-    for t in range(tokens.size):
-        ranks[t] = 1 + ascending.size - np.searchsorted(ascending, logits[tokens[t]], side="right")
+    ranks[:] = 1 + ascending.size - np.searchsorted(ascending, logits[tokens], side="right")
 
 
 @njit(**EXACT)
-def settle_ranks(windows, exact, vectors, bias, tokens, ranks):
-    """Turn counts into `ranks` (n, T); close calls by `exact` (n, d) @ `vectors` (V, d).T + `bias` (V,)."""
+def _settle_close(windows, exact, vectors, bias, tokens, ranks):
+    logits = np.empty(windows.near.shape[1])  # of the near tokens, where needed
+    reached = np.empty(windows.counts.shape[1] + 1, np.int64)  # logits at or above each segment
     for r in range(ranks.shape[0]):
-        if windows.n_near[r] > windows.near.shape[1]:
-            _whole_row(exact[r], vectors, bias, tokens, ranks[r])
-            continue
         n = windows.n_near[r]
-        near, segment = windows.near[r, :n], windows.segment[r, :n]
-        logits = np.full(n, np.nan)  # of the near tokens, where needed
-        reached = np.zeros(windows.counts.shape[1] + 1, np.int64)  # logits at or above each segment
+        if n > windows.near.shape[1]:
+            continue
+        near, segment = windows.near[r], windows.segment[r]
+        for i in range(n):
+            logits[i] = np.nan
+        reached[windows.counts.shape[1]] = 0
         for place in range(windows.counts.shape[1] - 1, -1, -1):
             reached[place] = reached[place + 1] + windows.counts[r, place]
         for t in range(tokens.size):
@@ -147,3 +145,10 @@ def settle_ranks(windows, exact, vectors, bias, tokens, ranks):
                     if np.isnan(logits[i]):
                         logits[i] = dot(exact[r], vectors[near[i]]) + bias[near[i]]
                     ranks[r, t] += logits[i] > own
+
+
+def settle_ranks(windows, exact, vectors, bias, tokens, ranks):
+    """Turn counts into `ranks` (n, T); close calls by `exact` (n, d) @ `vectors` (V, d).T + `bias` (V,)."""
+    _settle_close(windows, exact, vectors, bias, tokens, ranks)
+    for r in np.flatnonzero(windows.n_near > windows.near.shape[1]):
+        _whole_row(exact[r], vectors, bias, tokens, ranks[r])

@@ -50,7 +50,8 @@ def finish(tally, logits, cap, entropy, top_ids, top_probs, ranks, probs):
         for i in range(1, min(n, k + 1)):
             if values[i] >= below(values[i - 1], tally.tolerance[r]):
                 tally.doubt[r] |= TOP
-        top_ids[r] = ids[:k]
+        for i in range(k):
+            top_ids[r, i] = ids[i]
         for i in range(t):
             top_probs[r, i] = math.exp(capped(np.float64(values[i]), cap) - shift) / total
 
@@ -74,51 +75,47 @@ def _settle_rank(exact, vectors, bias, target, near):
 
 
 @njit(**EXACT)
-def _settle_top(exact, vectors, bias, ids, top_ids):
-    """The first of the candidates `ids`."""
-    ids.sort()
-    logits = np.empty(ids.size)
+def _settle_top(exact, vectors, bias, ids, logits, top_ids):
+    """The first of the candidates `ids`; `logits` is room for theirs."""
     for i in range(ids.size):
-        logits[i] = -(dot(exact, vectors[ids[i]]) + bias[ids[i]])
-    order = np.argsort(logits, kind="mergesort")
+        logits[i] = dot(exact, vectors[ids[i]]) + bias[ids[i]]
+    _sort(logits, ids)
     for i in range(top_ids.size):
-        top_ids[i] = ids[order[i]]
+        top_ids[i] = ids[i]
 
 
 @njit(**EXACT)
+def exact_logits(exact, vectors, bias, logits):
+    """A row's logits in float64."""
+    for token in range(bias.size):
+        logits[token] = dot(exact, vectors[token]) + bias[token]
+
+
 def _whole_row(exact, vectors, bias, tokens, cap, top_ids, top_probs, ranks, probs):
     """A row wholly in float64 (its logits are equal, or nearly, for many tokens). Gives its entropy."""
     logits = np.empty(bias.size)
-    for token in range(bias.size):
-        logits[token] = dot(exact, vectors[token]) + bias[token]
-    order = np.argsort(-logits, kind="mergesort")
+    exact_logits(exact, vectors, bias, logits)
+    order = np.argsort(-logits, kind="stable")
     top_ids[:] = order[: top_ids.size]
-    for slot in range(tokens.size):
-        if tokens[slot] >= 0:
-            ranks[slot] = 1 + (logits > logits[tokens[slot]]).sum()
-    for token in range(bias.size):
-        logits[token] = capped(logits[token], cap)
+    wanted = tokens >= 0
+    ranks[wanted] = [1 + int((logits > logits[token]).sum()) for token in tokens[wanted]]
+    if cap > 0:
+        logits = cap * np.tanh(logits / cap)
     logits -= logits.max()
     powers = np.exp(logits)
     total = powers.sum()
-    for i in range(top_probs.size):
-        top_probs[i] = powers[order[i]] / total
-    for slot in range(tokens.size):
-        if tokens[slot] >= 0:
-            probs[slot] = powers[tokens[slot]] / total
+    top_probs[:] = powers[order[: top_probs.size]] / total
+    probs[wanted] = powers[tokens[wanted]] / total
     return (math.log(total) - (powers * logits).sum() / total) * math.log2(math.e)
 
 
 @njit(**EXACT)
-def settle(tally, rows, exact, vectors, bias, tokens, cap, entropy, top_ids, top_probs, ranks, probs):
-    """Decide the doubtful `rows` in float64: their logits are `exact` (f, d) @ `vectors` (V, d).T + `bias` (V,)."""
+def _settle_close(tally, rows, exact, vectors, bias, tokens, top_ids, ranks):
     k = top_ids.shape[1]
+    logits = np.empty(tally.ids.shape[1])
     for f in range(rows.size):
         r = rows[f]
         if tally.doubt[r] == FULL:
-            entropy[r] = _whole_row(
-                exact[f], vectors, bias, tokens[r], cap, top_ids[r], top_probs[r], ranks[r], probs[r]
-            )
             continue
         for slot in range(tokens.shape[1]):
             if tally.n_near[r, slot] > 1:
@@ -129,4 +126,12 @@ def settle(tally, rows, exact, vectors, bias, tokens, cap, entropy, top_ids, top
             close = k
             while close < tally.n_candidates[r] and tally.values[r, close] >= floor:
                 close += 1
-            _settle_top(exact[f], vectors, bias, tally.ids[r, :close].copy(), top_ids[r])
+            _settle_top(exact[f], vectors, bias, tally.ids[r, :close], logits[:close], top_ids[r])
+
+
+def settle(tally, rows, exact, vectors, bias, tokens, cap, entropy, top_ids, top_probs, ranks, probs):
+    """Decide the doubtful `rows` in float64: their logits are `exact` (f, d) @ `vectors` (V, d).T + `bias` (V,)."""
+    _settle_close(tally, rows, exact, vectors, bias, tokens, top_ids, ranks)
+    for f in np.flatnonzero(tally.doubt[rows] == FULL):
+        r = rows[f]
+        entropy[r] = _whole_row(exact[f], vectors, bias, tokens[r], cap, top_ids[r], top_probs[r], ranks[r], probs[r])

@@ -1,7 +1,8 @@
 """Logits to projections in one pass at the speed of the exponentials, tile by tile of the vocabulary.
 
 Import this module only to project: it loads numba. The kernels hold no lock (`nogil`), so threads
-share the work; compiled code is cached on disk. Logits are never kept: a tile of rows x tokens is
+share the work; compiled code is cached on disk. Loops stand where numpy has one word for an array:
+a word would take numba seconds to compile, which the first ingest would wait for. Logits are never kept: a tile of rows x tokens is
 made by BLAS, tallied here while it is in the cache, and overwritten by the next. Where two logits
 lie closer than float32 can tell, `settle` decides in float64.
 """
@@ -135,7 +136,8 @@ def _scan(row, shift, maxima):
     """
     total, weighted = 0.0, 0.0
     offset = shift * _LOG2E
-    maxima[:] = row[: maxima.size]
+    for i in range(maxima.size):
+        maxima[i] = row[i]
     for start in range(0, row.size, maxima.size):
         strip = row[start : start + maxima.size]
         mass = np.float32(0.0)
@@ -154,7 +156,8 @@ def _scan(row, shift, maxima):
 
 @njit(**FAST)
 def _maxima(row, maxima):
-    maxima[:] = row[: maxima.size]
+    for i in range(maxima.size):
+        maxima[i] = row[i]
     for start in range(0, row.size, maxima.size):
         strip = row[start : start + maxima.size]
         for i in range(strip.size):
