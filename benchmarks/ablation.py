@@ -56,7 +56,9 @@ class Model:
             hook.remove()
         return np.stack(seen).reshape(self.layers, self.heads, -1)
 
-    def logit(self, text: str, target: int, layer: int | None = None, head: int = 0, value: np.ndarray | None = None) -> float:
+    def logit(
+        self, text: str, target: int, layer: int | None = None, head: int = 0, value: np.ndarray | None = None
+    ) -> float:
         """The target's logit; with a layer, after its head was set to `value` at the last position."""
         if layer is None or value is None:
             return float(self._logits(text)[target])
@@ -96,7 +98,10 @@ def falls(model: Model, prompts: pl.DataFrame) -> Heads:
 def said(store: Store, name: str, column: str, given: Mapping[str, object]) -> Heads:
     """What a named query says of every head."""
     rows = run(store, name, **given, limit=100_000).frame
-    return {(layer, head): abs(value) if "change" in column else value for layer, head, value in rows.select("layer", "head", column).rows()}
+    return {
+        (layer, head): abs(value) if "change" in column else value
+        for layer, head, value in rows.select("layer", "head", column).rows()
+    }
 
 
 def agreement(measured: Heads, claimed: Heads) -> float:
@@ -109,21 +114,38 @@ def report(store: Store, limit: int) -> None:
     """Print the correlations and the heads behind them."""
     model = Model()
     prompts = pl.DataFrame(
-        pl.from_arrow(store.read("MATCH (p:Prompt) RETURN p.id AS id, p.text AS text, p.target_id AS target_id, p.dataset AS dataset, p.pair AS pair, p.role AS role ORDER BY id"))
+        pl.from_arrow(
+            store.read(
+                "MATCH (p:Prompt) RETURN p.id AS id, p.text AS text, p.target_id AS target_id, p.dataset AS dataset, p.pair AS pair, p.role AS role ORDER BY id"
+            )
+        )
     )
     objects = prompts.filter(pl.col("dataset") == "indirect_object").head(limit)
     measured = falls(model, objects)
-    for name, column in (("top_heads_by_contribution", "mean_contribution"), ("heads_always_promoting_target", "share")):
+    for name, column in (
+        ("top_heads_by_contribution", "mean_contribution"),
+        ("heads_always_promoting_target", "share"),
+    ):
         claimed = said(store, name, column, {"dataset": "indirect_object"})
         _print(f"{name}, {len(objects)} prompts", measured, claimed)
     clean = prompts.join(run(store, "pairs", limit=100_000).frame.select(id="clean"), on="id", how="semi").head(limit)
     if len(clean):
-        _print(f"minimal_pairs_mean, {len(clean)} clean prompts", falls(model, clean), said(store, "minimal_pairs_mean", "mean_change", {}))
+        _print(
+            f"minimal_pairs_mean, {len(clean)} clean prompts",
+            falls(model, clean),
+            said(store, "minimal_pairs_mean", "mean_change", {}),
+        )
 
 
 def _print(name: str, measured: Heads, claimed: Heads) -> None:
     best = sorted(measured, key=lambda head: -measured[head])[:5]
-    print(f"{name}: " + ", ".join(f"{layer}.{head} falls {measured[layer, head]:.2f} (said {claimed.get((layer, head), 0):.3g})" for layer, head in best))
+    print(
+        f"{name}: "
+        + ", ".join(
+            f"{layer}.{head} falls {measured[layer, head]:.2f} (said {claimed.get((layer, head), 0):.3g})"
+            for layer, head in best
+        )
+    )
     ratio(f"rank correlation with ablation, {name}", agreement(measured, claimed))
 
 
@@ -138,7 +160,12 @@ def main() -> None:
         uri = options.store or str(Path(folder) / "demo.lbug")
         if not options.store:
             words = ["ingest", str(_ROOT / "examples/prompts.jsonl"), "--model", "demo", "--store", uri]
-            subprocess.run([sys.executable, "-m", "flowatlas", *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, "-m", "flowatlas", *words],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         with open_store(uri) as store:
             report(store, limit)
 

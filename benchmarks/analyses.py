@@ -40,7 +40,9 @@ def measure(uri: str, out: Path, prompts: int) -> float:
         print(f"{figure.seconds:8.2f} s  {figure.name}")
     size = sum(file.stat().st_size for file in files) / 1e6
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(f"{len(shown)} figures over {prompts} prompts: {asked - start:.1f} s of analyses, {end - asked:.1f} s of drawing, {size:.1f} MB, at most {memory:.0f} MB of memory")
+    print(
+        f"{len(shown)} figures over {prompts} prompts: {asked - start:.1f} s of analyses, {end - asked:.1f} s of drawing, {size:.1f} MB, at most {memory:.0f} MB of memory"
+    )
     ratio(f"slowest figure of the report, {prompts} prompts, s", max(figure.seconds for figure in shown))
     ratio(f"memory of the report, {prompts} prompts, MB", memory)
     return end - start

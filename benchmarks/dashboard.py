@@ -30,7 +30,12 @@ from flowatlas.stores import open_store
 
 CHROMIUM: Final = "/usr/bin/chromium"
 PROMPTS: Final = 3
-VIEWS: Final = (("one layer", "10-10", 1.5), ("three layers", "9-11", 3.0), ("summary of 12 layers", "all", 2.0), ("all 12 layers in detail", "0-11", 6.0))
+VIEWS: Final = (
+    ("one layer", "10-10", 1.5),
+    ("three layers", "9-11", 3.0),
+    ("summary of 12 layers", "all", 2.0),
+    ("all 12 layers in detail", "0-11", 6.0),
+)
 FRAME_MS: Final = 50.0
 GROWTH_MB: Final = 60.0
 _FRAMES: Final = """(count) => new Promise((done) => {
@@ -93,7 +98,11 @@ def measure_memory(source: Source, views: int) -> None:
     show(max(views // 2, 2 * KEPT_GRAPHS))
     before = process.memory_info().rss
     show(views)
-    ratio(f"server memory, growth over {views} views, MB", max(0.0, (process.memory_info().rss - before) / 1e6), at_most=GROWTH_MB)
+    ratio(
+        f"server memory, growth over {views} views, MB",
+        max(0.0, (process.memory_info().rss - before) / 1e6),
+        at_most=GROWTH_MB,
+    )
 
 
 def main() -> None:

@@ -72,10 +72,19 @@ def measure(store: Store, rounds: int) -> list[Measured]:
     for name, query in catalogue().queries.items():
         resolved = query.resolve(store.dialect, required(query))
         rows = store.read(resolved.text, resolved.parameters).num_rows
-        found.append(Measured(name, _median(lambda r=resolved: store.read(r.text, r.parameters), rounds), rows, floor_of(query)))
+        found.append(
+            Measured(name, _median(lambda r=resolved: store.read(r.text, r.parameters), rounds), rows, floor_of(query))
+        )
     layers = range(1, 3)
     graph = slice_of(store, 3, layers, policy="paper")
-    found.append(Measured("slice, two layers, pruned", _median(lambda: slice_of(store, 3, layers, policy="paper"), rounds), len(graph.edges), ONE))
+    found.append(
+        Measured(
+            "slice, two layers, pruned",
+            _median(lambda: slice_of(store, 3, layers, policy="paper"), rounds),
+            len(graph.edges),
+            ONE,
+        )
+    )
     return found
 
 
@@ -104,7 +113,10 @@ def report(store: Store, prompts: int, rounds: int) -> None:
     for m in sorted(found, key=lambda m: -m.seconds / m.floor):
         short = "" if m.keeps else "  short of the floor"
         print(f"{m.seconds * 1000:8.0f} ms  floor {m.floor * 1000:5.0f}  {m.rows:6d} rows  {m.name}{short}")
-    ratio(f"named queries that keep their floor, {store.dialect}, {prompts} prompts", sum(m.keeps for m in found) / len(found))
+    ratio(
+        f"named queries that keep their floor, {store.dialect}, {prompts} prompts",
+        sum(m.keeps for m in found) / len(found),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -137,7 +149,10 @@ def _on_neo4j(shape: synthetic.Shape, prompts: int, rounds: int) -> None:
         server = Server(Path(folder) / "server", ROOT / ".neo4j" / "lib", _free_port(), Memory(3072, 1024, 2048))
         try:
             server.start()
-            os.environ |= {"FLOWATLAS_NEO4J_PASSWORD_FILE": str(password_file(server.home)), "FLOWATLAS_NEO4J_USER": "neo4j"}
+            os.environ |= {
+                "FLOWATLAS_NEO4J_PASSWORD_FILE": str(password_file(server.home)),
+                "FLOWATLAS_NEO4J_USER": "neo4j",
+            }
             settings.cache_clear()
             load(server.uri, shape, prompts)
             with open_store(server.uri) as store:

@@ -135,7 +135,10 @@ class _Rows:
             table: pa.table(
                 [
                     pa.chunked_array(
-                        [_array(p, n, SCHEMAS[table].field(c).type) for p, n in zip(pieces, self._sizes[table], strict=True)]
+                        [
+                            _array(p, n, SCHEMAS[table].field(c).type)
+                            for p, n in zip(pieces, self._sizes[table], strict=True)
+                        ]
                     )
                     for c, pieces in columns.items()
                 ],
@@ -379,7 +382,9 @@ class _PromptGraph:
         random = np.exp(self.rng.uniform(np.log(4), np.log(vocabulary - 10), (2, *ids.shape))).astype(np.int64)
         target, foil = random
         if kind in (Kind.RESIDUAL_POST, Kind.FINAL_NORM):
-            depth = np.arange(1, self.shape.n_layer + 1) / self.shape.n_layer if kind is not Kind.FINAL_NORM else np.ones(1)
+            depth = (
+                np.arange(1, self.shape.n_layer + 1) / self.shape.n_layer if kind is not Kind.FINAL_NORM else np.ones(1)
+            )
             best = 1 if self.prompt.correct else 3
             target = np.maximum(best, (vocabulary ** (1 - depth)).astype(np.int64))
             foil = target + 1
@@ -455,7 +460,9 @@ class _PromptGraph:
         return {column: (ids + 1 + number) % self.shape.vocabulary for number, column in enumerate(columns)}
 
     def _embeddings(self) -> None:
-        self._edges("EMBEDS_Token_State", self.token_ids[-1:], self._ids(Kind.TOKEN_EMBEDDING), {"score": self._norms(1)})
+        self._edges(
+            "EMBEDS_Token_State", self.token_ids[-1:], self._ids(Kind.TOKEN_EMBEDDING), {"score": self._norms(1)}
+        )
         parts = np.concatenate([self._ids(Kind.TOKEN_EMBEDDING), self._ids(Kind.POSITION_EMBEDDING)])
         effects = self._count(self._effects(self.rng.normal(0, 0.2, 2)))
         self._edges("ADDS_State_State", parts, self._ids(Kind.EMBEDDING), {"score": self._norms(2), **effects})
@@ -474,8 +481,12 @@ class _PromptGraph:
         for label, kind in (("Key", Kind.KEY), ("Value", Kind.VALUE)):
             self._edges(f"CREATES_Token_{label}", self.token_ids, ids[kind])
         self._edges("PROJECTS_State_State", ids[Kind.ATTENTION_NORM], ids[Kind.QKV], {"score": self._norms(layers)})
-        self._edges("SPLITS_State_Query", ids[Kind.QKV][:, None], ids[Kind.QUERY], {"score": self._norms(layers, heads)})
-        self._edges("ATTENDS_Query_Key", ids[Kind.QUERY][..., None], ids[Kind.KEY], {**weights, "logit": np.log(attention)})
+        self._edges(
+            "SPLITS_State_Query", ids[Kind.QKV][:, None], ids[Kind.QUERY], {"score": self._norms(layers, heads)}
+        )
+        self._edges(
+            "ATTENDS_Query_Key", ids[Kind.QUERY][..., None], ids[Kind.KEY], {**weights, "logit": np.log(attention)}
+        )
         self._edges("RECALLS_Key_Value", ids[Kind.KEY], ids[Kind.VALUE], weights)
         effect = attention * self.rng.normal(0, 0.4, attention.shape)
         effect[(*self.facts.promoting, self.facts.subject)] = 4.0
@@ -486,7 +497,9 @@ class _PromptGraph:
         by_head = effect.sum(-1)
         shown = self._count(self._effects(by_head))
         score = {"score": self._norms(layers, heads, around=15.0)}
-        self._edges("CONCATENATES_Head_State", ids[Kind.HEAD], ids[Kind.CONCATENATED_HEADS][:, None], {**score, **shown})
+        self._edges(
+            "CONCATENATES_Head_State", ids[Kind.HEAD], ids[Kind.CONCATENATED_HEADS][:, None], {**score, **shown}
+        )
         self._attention_neurons(ids, by_head)
         bias = self._count(self._effects(self.rng.normal(0, 0.1, layers)))
         output = by_head.sum(-1) + np.asarray(bias["contribution"])
@@ -502,9 +515,13 @@ class _PromptGraph:
         effect += (by_head / effect.shape[-1])[..., None] - effect.mean(-1, keepdims=True)
         self._edges("PROJECTS_State_State", ids[Kind.CONCATENATED_HEADS], ids[Kind.ATTENTION_OUTPUT],
                     {"score": self._norms(layers)})  # fmt: skip
-        self._neurons(Matrix.ATTENTION_OUTPUT, entry, entry, effect, ids[Kind.CONCATENATED_HEADS], ids[Kind.ATTENTION_OUTPUT])
+        self._neurons(
+            Matrix.ATTENTION_OUTPUT, entry, entry, effect, ids[Kind.CONCATENATED_HEADS], ids[Kind.ATTENTION_OUTPUT]
+        )
 
-    def _neurons(self, matrix: Matrix, before: Array, after: Array, effect: Array, source: Array, target: Array) -> None:
+    def _neurons(
+        self, matrix: Matrix, before: Array, after: Array, effect: Array, source: Array, target: Array
+    ) -> None:
         layers, width = before.shape
         start = first_neuron(self.model) + (0 if matrix is Matrix.MLP else self.shape.d_mlp)
         neuron = start + np.arange(layers)[:, None] * (self.shape.d_mlp + self.shape.d_model) + np.arange(width)
@@ -547,7 +564,10 @@ class _PromptGraph:
     def _prompt(self, states: int, relationships: int) -> None:
         prompt, texts = self.prompt, self.texts
         target = texts[prompt.target].as_py()
-        final = {name: np.asarray(self.prediction[name])[0] for name in ("top_ids", "top_probs", "target_prob", "target_rank")}
+        final = {
+            name: np.asarray(self.prediction[name])[0]
+            for name in ("top_ids", "top_probs", "target_prob", "target_rank")
+        }
         predicted = int(final["top_ids"][0])
         text = "".join(texts.take(pa.array(prompt.ids)).to_pylist())
         foil = prompt.foil
@@ -574,7 +594,9 @@ def _probability_of(shown: Array) -> Callable[[Array], Array]:
 
     def probability(rank: Array) -> Array:
         within = np.take_along_axis(shown, np.clip(rank - 1, 0, TOP_TOKENS - 1)[:, None], axis=1)[:, 0]
-        value: Array = np.where(rank <= TOP_TOKENS, within, within * TOP_TOKENS / np.maximum(rank, 1)).astype(np.float32)
+        value: Array = np.where(rank <= TOP_TOKENS, within, within * TOP_TOKENS / np.maximum(rank, 1)).astype(
+            np.float32
+        )
         return value
 
     return probability

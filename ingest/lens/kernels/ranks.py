@@ -112,7 +112,7 @@ def count_tile(windows, logits, start):
         )
 
 
-def _whole_row(exact, vectors, bias, tokens, ranks):
+def _whole_row(exact: np.ndarray, vectors: np.ndarray, bias: np.ndarray, tokens: np.ndarray, ranks: np.ndarray) -> None:
     logits = np.empty(bias.size)
     exact_logits(exact, vectors, bias, logits)
     ascending = np.sort(logits)
@@ -147,7 +147,14 @@ def _settle_close(windows, exact, vectors, bias, tokens, ranks):
                     ranks[r, t] += logits[i] > own
 
 
-def settle_ranks(windows, exact, vectors, bias, tokens, ranks):
+def settle_ranks(
+    windows: Windows,
+    exact: np.ndarray,
+    vectors: np.ndarray,
+    bias: np.ndarray,
+    tokens: np.ndarray,
+    ranks: np.ndarray,
+) -> None:
     """Turn counts into `ranks` (n, T); close calls by `exact` (n, d) @ `vectors` (V, d).T + `bias` (V,)."""
     _settle_close(windows, exact, vectors, bias, tokens, ranks)
     for r in np.flatnonzero(windows.n_near > windows.near.shape[1]):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ingest.lens.kernels.tally import EXACT, FAST, FULL, NEAR, TOP, below, capped, compact
+from ingest.lens.kernels.tally import EXACT, FAST, FULL, NEAR, TOP, Tally, below, capped, compact
 
 
 @njit(**EXACT)
@@ -91,7 +91,17 @@ def exact_logits(exact, vectors, bias, logits):
         logits[token] = dot(exact, vectors[token]) + bias[token]
 
 
-def _whole_row(exact, vectors, bias, tokens, cap, top_ids, top_probs, ranks, probs):
+def _whole_row(
+    exact: np.ndarray,
+    vectors: np.ndarray,
+    bias: np.ndarray,
+    tokens: np.ndarray,
+    cap: float,
+    top_ids: np.ndarray,
+    top_probs: np.ndarray,
+    ranks: np.ndarray,
+    probs: np.ndarray,
+) -> float:
     """A row wholly in float64 (its logits are equal, or nearly, for many tokens). Gives its entropy."""
     logits = np.empty(bias.size)
     exact_logits(exact, vectors, bias, logits)
@@ -106,7 +116,7 @@ def _whole_row(exact, vectors, bias, tokens, cap, top_ids, top_probs, ranks, pro
     total = powers.sum()
     top_probs[:] = powers[order[: top_probs.size]] / total
     probs[wanted] = powers[tokens[wanted]] / total
-    return (math.log(total) - (powers * logits).sum() / total) * math.log2(math.e)
+    return float((math.log(total) - (powers * logits).sum() / total) * math.log2(math.e))
 
 
 @njit(**EXACT)
@@ -129,7 +139,20 @@ def _settle_close(tally, rows, exact, vectors, bias, tokens, top_ids, ranks):
             _settle_top(exact[f], vectors, bias, tally.ids[r, :close], logits[:close], top_ids[r])
 
 
-def settle(tally, rows, exact, vectors, bias, tokens, cap, entropy, top_ids, top_probs, ranks, probs):
+def settle(
+    tally: Tally,
+    rows: np.ndarray,
+    exact: np.ndarray,
+    vectors: np.ndarray,
+    bias: np.ndarray,
+    tokens: np.ndarray,
+    cap: float,
+    entropy: np.ndarray,
+    top_ids: np.ndarray,
+    top_probs: np.ndarray,
+    ranks: np.ndarray,
+    probs: np.ndarray,
+) -> None:
     """Decide the doubtful `rows` in float64: their logits are `exact` (f, d) @ `vectors` (V, d).T + `bias` (V,)."""
     _settle_close(tally, rows, exact, vectors, bias, tokens, top_ids, ranks)
     for f in np.flatnonzero(tally.doubt[rows] == FULL):
