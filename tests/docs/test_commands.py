@@ -43,6 +43,31 @@ def test_what_counts_as_the_same_output(shown, printed, alike):
     assert (CONSOLE["differences"](tuple(shown), printed) == []) is alike
 
 
+@pytest.mark.parametrize(
+    ("command", "plain"),
+    [
+        ("flowatlas query models", (["query", "models"], None)),
+        ("flowatlas query token_search -p token=' a'", (["query", "token_search", "-p", "token= a"], None)),
+        ("flowatlas query models | head -n 8", (["query", "models"], 8)),
+        ('flowatlas cypher "MATCH (p:Prompt) RETURN p.id"', (["cypher", "MATCH (p:Prompt) RETURN p.id"], None)),
+        ("flowatlas query models | wc -l", None),
+        ("flowatlas ingest x > log 2>&1", None),
+        ("flowatlas query x; echo $?", None),
+        ("flowatlas query $NAME", None),
+        ("cat flowatlas", None),
+    ],
+)
+def test_which_commands_need_no_shell(command, plain):
+    assert CONSOLE["plain_words"](command) == plain
+
+
+def test_the_warm_process_prints_what_a_shell_does(tmp_path):
+    with CONSOLE["console"](tmp_path) as here:
+        for command in ("flowatlas query --format csv | head -n 3", "flowatlas query no_such_query"):
+            lines = here._in_shell(command).splitlines()
+            assert sorted(here.run(command)) == sorted(line.rstrip() for line in lines)
+
+
 def test_a_page_that_lies_is_found_and_put_right(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("Before\n\n```console\n$ echo hello\nbye\n```\n\nAfter\n")
