@@ -32,7 +32,7 @@ lint: setup ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: setup ## measure every part and print the ratios (BENCH_ARGS=--quick: small sizes)
+bench: setup ## measure every part and print the ratios (BENCH_ARGS=--quick: small sizes, --large: also the largest)
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 neo4j: setup ## start a Neo4j server on loopback, print what makes flowatlas use it (NEO4J_ARGS="--port 7688")

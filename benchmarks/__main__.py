@@ -1,6 +1,6 @@
 """Runs every measurement of this folder in turn, each in a process of its own, and prints one report.
 
-    python -m benchmarks [--quick] [NAME ...]
+    python -m benchmarks [--quick | --large] [NAME ...]
 
 Leaves with 1 when a measurement failed or did not keep its limit.
 """
@@ -18,6 +18,8 @@ from typing import Final
 from benchmarks.report import Ratio, machine
 
 FOLDER: Final = Path(__file__).parent
+LARGE: Final = {"queries": ["--prompts", "100", "1000", "--neo4j"]}
+"""What `--large` asks of a measurement: named queries on 97 million relationships, and on a Neo4j server."""
 NOT_MEASUREMENTS: Final = {"__init__", "__main__", "report", "synthetic"}
 
 
@@ -41,11 +43,11 @@ def measurements() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NOT_MEASUREMENTS)
 
 
-def run(name: str, *, quick: bool) -> Outcome:
+def run(name: str, *, quick: bool, large: bool = False) -> Outcome:
     """Run one module, passing its output on line by line."""
     outcome = Outcome(name)
     started = time.perf_counter()
-    command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if quick else [])]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if quick else []), *(LARGE.get(name, []) if large else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=FOLDER.parent) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
@@ -74,6 +76,7 @@ def main() -> int:
     """Run the measurements that the command line names, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure flowatlas.")
     parser.add_argument("--quick", action="store_true", help="small sizes: a check that every measurement runs")
+    parser.add_argument("--large", action="store_true", help="the largest sizes too: half an hour more, 8 GB of disk")
     parser.add_argument("names", nargs="*", help=f"which ones ({', '.join(measurements())}); default: all")
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in measurements()]
@@ -82,7 +85,7 @@ def main() -> int:
     outcomes = []
     for name in asked.names or measurements():
         print(f"\n== {name}", flush=True)
-        outcomes.append(run(name, quick=asked.quick))
+        outcomes.append(run(name, quick=asked.quick, large=asked.large))
     print(report(outcomes, quick=asked.quick))
     return 0 if all(outcome.good for outcome in outcomes) else 1
 

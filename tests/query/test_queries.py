@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,15 +11,11 @@ from benchmarks.synthetic import TINY, planted
 from flowatlas.catalogue import catalogue
 from flowatlas.stores.base import Store
 from query.run import run
+from support.answers.common import references
 from support.shard_tables import ShardTables
 
-_spec = importlib.util.spec_from_file_location("query_references", Path(__file__).with_name("references.py"))
-assert _spec is not None
-assert _spec.loader is not None
-references = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(references)
-
 FACTS = planted(TINY)
+REFERENCES = references()
 ALL = 100_000
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("prompts", {}), ("prompts", {"dataset": "names", "correct": True}), ("prompts", {"role": "clean"}),
@@ -102,7 +96,7 @@ def test_query_gives_what_the_shards_hold(name: str, given: dict[str, Any], stor
     query = catalogue().get(name)
     limit = {"limit": ALL} if any(p.name == "limit" for p in query.parameters) else {}
     result = run(store, name, **given, **limit)
-    wanted = references.REFERENCES[name](data, **given)
+    wanted = REFERENCES[name](data, **given)
     columns = [c.name for c in query.columns if c.name not in APPROXIMATE.get(name, set())]
     assert result.frame.columns == [c.name for c in query.columns]
     assert wanted.height > 0, "the case asks for nothing"
@@ -110,7 +104,7 @@ def test_query_gives_what_the_shards_hold(name: str, given: dict[str, Any], stor
 
 
 def test_every_query_has_a_case() -> None:
-    assert {name for name, _ in CASES} == set(catalogue().queries) == set(references.REFERENCES)
+    assert {name for name, _ in CASES} == set(catalogue().queries) == set(REFERENCES)
 
 
 ORDERS = [
