@@ -23,7 +23,8 @@
 //   top_b - top token in the second
 MATCH (p:Prompt) WHERE p.id IN [$a, $b]
 MATCH (s:State|Query|Key|Value|Head)
-WHERE ((s.id >= $a * 16777216 AND s.id < ($a + 1) * 16777216) OR (s.id >= $b * 16777216 AND s.id < ($b + 1) * 16777216))
+WHERE s.id >= ($a + $b - abs($a - $b)) / 2 * 16777216 AND s.id < (($a + $b + abs($a - $b)) / 2 + 1) * 16777216
+  AND ((s.id >= $a * 16777216 AND s.id < ($a + 1) * 16777216) OR (s.id >= $b * 16777216 AND s.id < ($b + 1) * 16777216))
   AND s.prompt = p.id AND (s.position = p.n_tokens - 1 OR s.kind IN ['key', 'value'])
 WITH s.layer AS layer, s.kind AS kind, s.head AS head, s.source AS source,
   max(CASE WHEN p.id = $a THEN s.target_prob END) AS prob_a, max(CASE WHEN p.id = $b THEN s.target_prob END) AS prob_b,

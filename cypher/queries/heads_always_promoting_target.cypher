@@ -30,12 +30,13 @@ OPTIONAL MATCH (q:Prompt) WHERE q.complete AND q.model = p.model AND q.target_id
 WITH p.id AS prompt, p.n_tokens - 1 AS last,
   min((q.id * 48271 + p.id * 16807 + $seed * 69621) % 65537 * 4294967296 + q.target_id) % 4294967296 AS other
 MATCH (h:Head)-[c:CONCATENATES]->(o:State) WHERE h.prompt = prompt AND h.position = last
+WITH h, c, other, other IN (h.top_ids[..$rank]) AS beside
 WITH h.layer AS layer, h.head AS head, count(h) AS prompts, avg(h.target_prob) AS mean_prob,
   avg(c.contribution) AS mean_contribution,
   count(CASE WHEN h.target_rank <= $rank THEN 1 END) AS promoted,
   count(h.foil_rank) AS foils, count(CASE WHEN h.foil_rank <= $rank THEN 1 END) AS foil_promoted,
-  count(other) AS controls, count(CASE WHEN other IN (h.top_ids[..$rank]) THEN 1 END) AS control_promoted,
-  count(CASE WHEN h.target_rank <= $rank AND other IN (h.top_ids[..$rank]) THEN 1 END) AS both_promoted
+  count(other) AS controls, count(CASE WHEN beside THEN 1 END) AS control_promoted,
+  count(CASE WHEN h.target_rank <= $rank AND beside THEN 1 END) AS both_promoted
 WHERE promoted >= $share * prompts AND promoted > 0
 RETURN layer, head, 1.0 * promoted / prompts AS share, prompts, mean_prob, mean_contribution,
   CASE WHEN foils > 0 THEN 1.0 * foil_promoted / foils END AS foil_share,

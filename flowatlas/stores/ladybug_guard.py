@@ -18,6 +18,11 @@ _FORBIDDEN: Final = (
     "ALTER ANALYZE ATTACH BEGIN CALL CHECKPOINT COMMENT COMMIT COPY CREATE DELETE DETACH DROP EXPLAIN EXPORT FORCE "
     "FOREACH IMPORT INSTALL LOAD MERGE PROFILE PROJECT_GRAPH REMOVE ROLLBACK SET UNINSTALL UPDATE USE"
 ).split()
+_MIXED_UP: Final = re.compile(
+    r"\b(?:all|any|none|single)\s*\(\s*\w+\s+IN\s+(?:relationships|rels)\s*\(|\blist_\w+\s*\(\s*(?:relationships|rels)\s*\(",
+    re.IGNORECASE,
+)
+"""There a property of the variable is that of another relationship: 70 paths were answered instead of 8."""
 _OPERATOR: Final = re.compile(r"│\s+([A-Z][A-Z_]+)\[\d+\]\s+│")
 ALLOWED_OPERATORS: Final = frozenset(
     "AGGREGATE AGGREGATE_FINALIZE AGGREGATE_SCAN COUNT_REL_TABLE CROSS_PRODUCT DUMMY_SCAN DUMMY_SINK EMPTY_RESULT "
@@ -32,8 +37,14 @@ _OWN_ROWS: Final = "READ_FTABLE"
 
 
 def check_text(text: str) -> None:
-    """Refuse text with more than one statement or with a word that does more than read. Raises QueryError."""
-    forbid_words(text, _FORBIDDEN, READING)
+    """Refuse more than one statement, a word that does more than read, and what is answered wrongly. Raises QueryError."""
+    code = forbid_words(text, _FORBIDDEN, READING)
+    if _MIXED_UP.search(code):
+        raise QueryError(
+            "The embedded database mixes up the relationships inside all(r IN relationships(way) WHERE r.score ...).",
+            known="Lists of their properties are right.",
+            next_step="Write all(s IN properties(relationships(way), 'score') WHERE s ...).",
+        )
 
 
 def check_plan(plan: str) -> None:

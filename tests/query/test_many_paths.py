@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.synthetic import Shape, write
+from flowatlas.errors import QueryError
 from flowatlas.shards import Shard
 from flowatlas.stores import open_store
 from flowatlas.stores.base import Store
@@ -60,3 +61,15 @@ def test_every_step_of_every_way_is_as_strong_as_asked(
     rows = run(deep, "paths_from_token", prompt=prompt, source=source, minimum=minimum, limit=100_000).frame
     assert Counter(rows.select("layer", "head", "steps").iter_rows()) == wanted
     assert (sum(wanted.values()) > 50) is some
+
+
+def test_a_question_that_would_be_answered_wrongly_is_refused_and_its_right_form_is_right(deep: Store, shards: list[Shard]) -> None:
+    asked = (
+        "MATCH way = (v:Value)-[:SUMS|CONCATENATES|PROJECTS|ADDS|SKIPS|NORMALIZES*1..16]->(f:State) "
+        "WHERE v.prompt = 0 AND v.source = 1 AND f.kind = 'final_norm' AND {0} RETURN count(*) AS n"
+    )
+    with pytest.raises(QueryError, match="mixes up") as raised:
+        deep.ask(asked.format("all(r IN relationships(way) WHERE r.score >= 0.2)"))
+    assert "properties(relationships(way), 'score')" in raised.value.next_step
+    right = deep.ask(asked.format("all(s IN properties(relationships(way), 'score') WHERE s >= 0.2)"))
+    assert right.table["n"].to_pylist() == [sum(ways(ShardTables.of(shards), 0, 1, 0.2).values())]

@@ -200,7 +200,7 @@ def test_questions_that_look_hostile_but_only_read(loaded_uri: str) -> None:
         'MATCH (p:Prompt) WHERE p.key <> "it\'s \\"SET\\"" RETURN count(*) AS n': 12,
         "MATCH (p:Prompt) WHERE EXISTS { MATCH (p)-[:HAS_TOKEN]->(t:Token) WHERE t.position = 0 } RETURN count(*) AS n": 12,
         "MATCH p = (a:Query)-[:ATTENDS]->(:Key)-[:RECALLS]->(:Value)-[:SUMS]->(h:Head) WHERE a.prompt = 0 "
-        "AND all(r IN relationships(p) WHERE r.score >= 0) RETURN count(DISTINCT h.id) AS n": 12,
+        "AND length(p) = 3 RETURN count(DISTINCT h.id) AS n": 12,
     }
     with open_store(loaded_uri) as store:
         for text, n in harmless.items():
