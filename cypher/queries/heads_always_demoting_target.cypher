@@ -3,7 +3,9 @@
 //
 // The negative name mover heads of section 5.1: the head gives the target its lowest possible ranks. By chance a head
 // would do so in a share `bottom` of the prompts; `p_value` is the exact binomial probability of at least as many.
-// The control is the foil: a head that demotes target and foil alike does not single out the target.
+// The control is the foil: a head that demotes target and foil alike does not single out the target. (The target of a
+// random other prompt cannot be the control here: a vector keeps the ranks of its own target and foil, and of other
+// tokens only whether they are among its first fifty.)
 //
 // topic: heads
 // parameters:
