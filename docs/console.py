@@ -118,6 +118,8 @@ class Console:
         assert self._warm.stdin is not None
         assert self._warm.stdout is not None
         print(json.dumps({"words": words, "piped": lines is not None}), file=self._warm.stdin, flush=True)
+        out: str
+        messages: str
         out, messages = json.loads(self._warm.stdout.readline())
         return messages + "".join(out.splitlines(keepends=True)[:lines])
 
