@@ -3,7 +3,9 @@
     python -m benchmarks.ingest [--quick] [--prompts N]
 
 The model has random weights made from GPT-2-small's config; the prompts are the first 15 words of
-published indirect-object sentences. Everything is measured in one run.
+published indirect-object sentences. Everything is measured in one run. `--prompts 1000` (about
+twenty minutes on two cores, 10 GB of disk) also says how time and memory grow with the store.
+Before that, the demo model ingests 1,000 published sentences, and once more to find them there.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +29,16 @@ from transformers import AutoModelForCausalLM, GPT2Config, PreTrainedTokenizerFa
 
 from benchmarks.report import ratio
 from flowatlas import open_store
+from flowatlas.settings import settings
 from ingest.architecture.load import LoadedModel, load_model
 from ingest.lens.blas import single_threaded_blas
 from ingest.pipeline.prepare import Choices, Prepared, prepare
 from ingest.pipeline.report import Report
 from ingest.pipeline.run import Job, ingest
-from ingest.prompts import PromptInput
+from ingest.prompts import PromptInput, ReadOptions, read_prompts
 
-SENTENCES: Final = Path(__file__).parents[1] / "examples/data/dual_path_attribution/ioi.json"
+DATA: Final = Path(__file__).parents[1] / "examples/data/dual_path_attribution"
+SENTENCES: Final = DATA / "ioi.json"
 WORDS: Final = 15
 
 
@@ -45,17 +50,25 @@ def main() -> None:
     options = parser.parse_args()
     n = options.prompts or (16 if options.quick else 128)
     with tempfile.TemporaryDirectory() as folder:
+        known_sentences(Path(folder), 40 if options.quick else 1000)
+    with tempfile.TemporaryDirectory() as folder:
         model = random_gpt2_small(Path(folder) / "model")
         inputs = list(sentences(n))
         rows = projected_rows(model, inputs)
-        report, on_disk = run(model, inputs, Path(folder))
+        cpu = time.process_time()
+        report, on_disk, marks = run(model, inputs, Path(folder))
+        cpu = time.process_time() - cpu
     print_stages(report, on_disk)
+    ratio("ingest: cores in use", cpu / report.total_seconds)
+    ratio("ingest: MB a prompt, store and shards", on_disk / n / 1e6)
+    print_growth(marks)
     floor = gemm_seconds(rows, model.decoder.d_head, model.decoder.vocab_size)
     print(f"{rows:,} rows projected; their matrix products alone: {floor:.1f} s")
     ratio("ingest: lens / matrix products of its head-wise rows, all cores", report.seconds["lens"] / floor)
     ratio(
         "ingest: seconds a prompt, static neurons left out",
         (report.total_seconds - report.seconds["static neurons"]) / n,
+        at_most=1.5 if n >= 128 else None,
     )
     ratio("ingest: peak memory, GB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, at_most=6)
 
@@ -94,13 +107,63 @@ def projected_rows(model: LoadedModel, inputs: list[PromptInput]) -> int:
     return model.decoder.n_layer * model.decoder.n_head * 2 * (tokens + len(prepared))
 
 
-def run(model: LoadedModel, inputs: list[PromptInput], folder: Path) -> tuple[Report, int]:
-    """Ingest into an embedded store; the report, and the bytes of store and shards."""
+def known_sentences(folder: Path, n: int) -> None:
+    """The demo model over `n` sentences of known_1000, end to end, and again."""
+    model = load_model("demo")
+    inputs = list(read_prompts(str(DATA / "known_1000.json"), ReadOptions(limit=n)))
     with open_store(str(folder / "store.lbug"), mode="write") as store:
         job = Job(store, folder / "shards", threads=os.cpu_count() or 1)
         report = ingest(inputs, model, job)
+        again = ingest(inputs, model, job)
+        stored = store.read("MATCH (p:Prompt) RETURN count(p) AS prompts, sum(p.n_state) AS states").to_pylist()[0]
+    print(f"known_1000, demo model: {report.prompts} prompts, {len(report.refused)} refused, {report.states:,} states")
+    left_out = report.prompts + report.already_there + len(report.refused) - n
+    ratio("known_1000: prompts neither stored nor refused", abs(left_out), at_most=0)
+    ratio("known_1000: prompts added by a second ingest", again.prompts, at_most=0)
+    different = abs(stored["states"] - report.states) + abs(stored["prompts"] - report.prompts)
+    ratio("known_1000: states or prompts that the store counts otherwise", different, at_most=0)
+    ratio("known_1000: prompts a second", report.prompts / report.total_seconds)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """When so many prompts were computed, and the highest memory so far."""
+
+    prompts: int
+    seconds: float
+    memory_gb: float
+
+
+def run(model: LoadedModel, inputs: list[PromptInput], folder: Path) -> tuple[Report, int, list[Mark]]:
+    """Ingest into an embedded store; the report, the bytes of store and shards, and how it went."""
+    started, marks = time.perf_counter(), list[Mark]()
+
+    def tell(report: Report, _: str = "") -> None:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        marks.append(Mark(report.computed, time.perf_counter() - started, memory))
+
+    with open_store(str(folder / "store.lbug"), mode="write") as store:
+        job = Job(store, folder / "shards", threads=os.cpu_count() or 1)
+        report = ingest(inputs, model, job, tell)
     files = [*folder.glob("store.lbug*"), *(folder / "shards").rglob("*.parquet")]
-    return report, sum(file.stat().st_size for file in files)
+    return report, sum(file.stat().st_size for file in files), marks
+
+
+def print_growth(marks: list[Mark]) -> None:
+    """Time a prompt and memory at the end beside those of the second shard (the first that is made beside a write)."""
+    shard = settings().shard_prompts
+    at = {mark.prompts: mark for mark in reversed(marks)}
+    last = max(at)
+    if last < 5 * shard:
+        return
+    whole = last - last % shard
+    first = at[2 * shard].seconds - at[shard].seconds
+    ratio(
+        "ingest: time a prompt, last whole shard / second shard",
+        (at[whole].seconds - at[whole - shard].seconds) / first,
+        at_most=1.5,
+    )
+    ratio("ingest: peak memory, end / second shard", at[last].memory_gb / at[2 * shard].memory_gb, at_most=1.25)
 
 
 def print_stages(report: Report, on_disk: int) -> None:
