@@ -52,7 +52,7 @@ def test_forward_pass_and_lens_give_the_same_graphs_but_for_rounding(device: str
         assert mine.is_null().equals(theirs.is_null()), f"{name}.{column}"
         one, other = mine.drop_null(), theirs.drop_null()
         differing = pc.sum(pc.not_equal(one, other)).as_py() or 0
-        assert differing <= 0.01 * len(one), f"{name}.{column}"
+        assert differing <= 0.05 * len(one), f"{name}.{column}"
         if column.endswith("rank"):
             assert (pc.max(pc.abs(pc.subtract(one, other))).as_py() or 0) <= 3, f"{name}.{column}"
 
