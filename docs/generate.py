@@ -60,7 +60,7 @@ KINDS: Final = {
     Kind.MLP_BIAS: "the bias of the MLP's second matrix",
     Kind.MLP_POST_NORM: "mlp_output after a norm of its own, in models that have one",
     Kind.RESIDUAL_POST: "the residual after the layer",
-    Kind.FINAL_NORM: "the last residual after the final norm: what the unembedding reads",
+    Kind.FINAL_NORM: "the last residual after the final norm, projected without a second one: what the model says",
 }
 
 TYPES: Final = {

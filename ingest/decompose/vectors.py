@@ -128,8 +128,13 @@ def _repeat(bias: Array | None, times: int) -> Array | None:
 def _wide(forward: Forward, numbering: Numbering, layer: int, kind: Kind, rows: Array | None) -> VectorGroup:
     if rows is None:
         raise ValueError(f"The capture has no {kind} in layer {layer}.")
-    # The heads side by side have their own norm; the lens reads them through W_O.
-    held = forward.layers[layer].head.reshape(len(rows), -1) if kind is Kind.CONCATENATED_HEADS else rows
+    held = rows
+    if kind is Kind.CONCATENATED_HEADS:
+        # The heads side by side have their own norm; the lens reads them through W_O.
+        held = forward.layers[layer].head.reshape(len(rows), -1)
+    elif kind is Kind.FINAL_NORM:
+        # The lens has this very norm in it: what goes into the norm is read, so that it is applied once.
+        rows = forward.layers[-1].residual_post
     return VectorGroup(kind, layer, numbering.ids(layer, kind), forward.positions, np.linalg.norm(held, axis=-1), rows)
 
 

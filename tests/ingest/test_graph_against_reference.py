@@ -78,7 +78,7 @@ def reference_vector(ref: Pass, row: dict[str, object]) -> tuple[np.ndarray, np.
     if number == -1:
         return (ref.embeddings[kind][position],) * 2
     if kind == "final_norm":
-        return (ref.final[position],) * 2
+        return ref.final[position], ref.layers[-1].states["residual_post"][position]
     layer = ref.layers[number]
     head = row.get("head")
     if kind in ("value", "head"):
@@ -149,6 +149,14 @@ def test_naive_projections_put_a_heads_vector_into_its_slice(case: Case, label: 
         for number, entry in enumerate(held):
             zeros[(row["head"] * len(held) + number) % len(zeros)] = entry
         assert_top(row["naive_top_ids"], ref.lens(zeros), f"{label} {row['layer']} {row['head']}")
+
+
+def test_the_final_norm_says_what_the_model_says(case: Case) -> None:
+    last = case.tables["State"].filter(pl.col("kind") == "final_norm").group_by("prompt", maintain_order=True).last()
+    for row, prompt in zip(last.to_dicts(), case.tables["Prompt"].to_dicts(), strict=True):
+        assert row["top_ids"][0] == prompt["predicted_id"]
+        assert row["target_rank"] == prompt["target_rank"]
+        assert row["target_prob"] == pytest.approx(prompt["target_prob"], rel=1e-4)
 
 
 def test_projections_without_the_final_norm(case: Case) -> None:
