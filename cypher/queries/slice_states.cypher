@@ -29,6 +29,8 @@
 //   target_prob - probability of the target
 //   foil_rank - rank of the foil
 //   foil_prob - probability of the foil
+//   source_rank - of values: rank of the token that they remember
+//   source_prob - its probability
 MATCH (s:State|Query|Key|Value|Head)
 WHERE s.id >= $prompt * 16777216 AND s.id < ($prompt + 1) * 16777216
   /* if first_layer: AND s.layer >= $first_layer */
@@ -38,5 +40,5 @@ WHERE s.id >= $prompt * 16777216 AND s.id < ($prompt + 1) * 16777216
 RETURN s.layer AS layer, s.kind AS kind, s.head AS head, s.source AS source, s.position AS position, s.id AS id,
   s.norm AS norm, s.entropy AS entropy, s.top_token AS top_token, s.top_tokens AS top_tokens, s.top_probs AS top_probs,
   s.top_ids AS top_ids, s.target_rank AS target_rank, s.target_prob AS target_prob, s.foil_rank AS foil_rank,
-  s.foil_prob AS foil_prob
+  s.foil_prob AS foil_prob, s.source_rank AS source_rank, s.source_prob AS source_prob
 ORDER BY layer, id

@@ -35,7 +35,9 @@ def pictures(title: str, panels: Sequence[Panel], kinds: Sequence[str] = ("svg",
         return {}
     columns = min(PER_ROW, len(plots))
     rows = -(-len(plots) // columns)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # A PNG shows a box where the font lacks a sign; the SVG holds the text itself.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         heights = [_height(plots[r * columns : (r + 1) * columns]) for r in range(rows)]
         figure = Figure(figsize=(max(6.4, 4.6 * columns), 0.5 + sum(heights)), layout="constrained")
         FigureCanvasAgg(figure)
@@ -57,10 +59,7 @@ def saved(figure: Figure, kind: str) -> bytes:
     """A figure as the bytes of a file, without a date: the same data gives the same bytes."""
     buffer = io.BytesIO()
     metadata: dict[str, str | None] = {"Date": None, "Creator": "flowatlas"} if kind == "svg" else {"Software": "flowatlas"}
-    with warnings.catch_warnings():
-        # A PNG shows a box where the font lacks a sign; the SVG holds the text itself.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(buffer, format=kind, dpi=130, metadata=metadata, facecolor="white")
+    figure.savefig(buffer, format=kind, dpi=130, metadata=metadata, facecolor="white")
     return buffer.getvalue()
 
 

@@ -56,7 +56,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     try:
         create_app()(args=arguments)
     except FlowatlasError as error:
-        people.print(f"[bold red]error:[/] {_escaped(error)}")
+        people.print(f"[bold red]error:[/] {_escaped(error)}", overflow="ignore", crop=False)  # a path stays in one piece
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         people.print("interrupted")

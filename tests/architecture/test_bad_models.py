@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -144,7 +145,11 @@ def test_shards_give_the_same_model_and_a_missing_one_is_named(folder: Path, tmp
     shards = sorted(target.glob("*.safetensors"))
     assert len(shards) > 2
     one, many = load_model(str(folder)), load_model(str(target))
-    assert (one.capture([[1, 2, 3]])[0].logits == many.capture([[1, 2, 3]])[0].logits).all()
+    for name, weights in one.parts.model.state_dict().items():
+        assert torch.equal(weights, many.parts.model.state_dict()[name]), name
+    # Where a tensor lies in memory decides how products are vectorised: last digits may differ.
+    logits = [loaded.capture([[1, 2, 3]])[0].logits for loaded in (one, many)]
+    np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5)
     shards[1].unlink()
     message = refusal(target)
     assert "1 of the model's" in message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import random
 import signal
@@ -21,11 +20,13 @@ import pytest
 from flowatlas import open_store
 from flowatlas.shards import shards
 from support import kill_worker
+from support.fork_server import forked_from
 from support.models import random_model
 from support.store_content import assert_same, content
 
 KILLS = 100
-ROUNDS = 6
+A_ROUND = 25
+"""Kills of one run at most, before it is let go on to its end."""
 TEXTS = ("the city of", "Japan", "Mary went to the store", "Paris is the capital of France", "the capital is", "of the")
 
 
@@ -33,8 +34,7 @@ TEXTS = ("the city of", "Japan", "Mary went to the store", "Paris is the capital
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServerContext]:
     """A context whose processes are forked from one that has a small model loaded."""
     folder = random_model("gpt2", tmp_path_factory.mktemp("model"), num_hidden_layers=1, n_inner=24)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "support.kill_worker"])
+    context = forked_from("pytest", "support.kill_worker")
     # The server has its imports from the environment, and one thread, so that forking it is safe.
     ours = {kill_worker.MODEL: str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
     ours |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -63,20 +63,21 @@ def test_a_hundred_kills(server: ForkServerContext, tmp_path: Path) -> None:
     seconds = finish(tmp_path / "whole")
     whole = content_of(tmp_path / "whole")
     kills, killed_while = 0, Counter[str]()
-    for number in range(ROUNDS):
+    for number in itertools.count():
+        if kills >= KILLS:
+            break
         folder = tmp_path / str(number)
-        while kills < KILLS * (number + 1) // ROUNDS:
+        for _ in range(A_ROUND):
             process = start(folder)
             # Often soon: what an earlier run left is then met in every state.
-            process.join(seconds * draw.random() ** 3)
-            if process.exitcode is None:
-                process.kill()
-                process.join()
-                kills += 1
-                killed_while[stage(folder)] += 1
-            else:
+            process.join(0.8 * seconds * draw.random() ** 5)
+            if process.exitcode is not None:
                 assert process.exitcode == 0
                 break
+            process.kill()
+            process.join()
+            kills += 1
+            killed_while[stage(folder)] += 1
         finish(folder)
         assert_same(content_of(folder), whole)
         found = [shard for shard in shards(folder / "s.shards") if shard.manifest.kind == "prompts"]
@@ -85,8 +86,7 @@ def test_a_hundred_kills(server: ForkServerContext, tmp_path: Path) -> None:
             shard.check()
         assert not list((folder / "s.shards").glob(".*"))
         assert not list(folder.glob(".*"))
-    assert kills >= KILLS // 2
-    assert len(killed_while) > 2, killed_while
+    assert len(killed_while) >= 2, killed_while
 
 
 def stage(folder: Path) -> str:
@@ -164,7 +164,7 @@ def test_a_full_disk_at_any_stage(server: ForkServerContext, tmp_path: Path, sma
     whole = content_of(tmp_path / "whole")
     needed = sum(found.stat().st_size for found in (tmp_path / "whole").rglob("*") if found.is_file()) // 1024
     stages, codes = set[str](), []
-    for part in (0.02, 0.3, 0.6, 0.95):
+    for part in (0.02, 0.4, 0.95):
         disk = small_disk(max(16, int(needed * part)))
         said = tmp_path / f"said-{part}"
         codes.append(run(disk, said))

@@ -5,7 +5,6 @@ The server is a fresh interpreter, so that no thread of this process (and no loc
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +14,9 @@ from multiprocessing.process import BaseProcess
 
 from flowatlas.errors import FlowatlasError
 from flowatlas.settings import settings
+from support.fork_server import forked_from
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["pytest", "flowatlas.stores.ladybug", "flowatlas.stores.neo4j", "flowatlas.shards", __name__, "support.loader"]
-)
+_MODULES = ("pytest", "flowatlas.stores.ladybug", "flowatlas.stores.neo4j", "flowatlas.shards", __name__, "support.loader")
 
 
 @dataclass
@@ -62,8 +59,9 @@ def child(function: Callable[..., None], *arguments: object) -> Child:
 
     What it raises of the project's errors is told as text, and its exit code is then 1.
     """
-    ours, theirs = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_run, args=(theirs, dict(os.environ), function, arguments), daemon=True)
+    context = forked_from(*_MODULES)
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(theirs, dict(os.environ), function, arguments), daemon=True)
     process.start()
     theirs.close()
     return Child(process, ours)
