@@ -89,6 +89,16 @@ def neo4j_uri() -> str:
     return uri
 
 
+@pytest.fixture(params=["ladybug", "neo4j"])
+def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URI of a store that is not there yet (a path) or of an empty database."""
+    if request.param == "ladybug":
+        return str(tmp_path / "store.lbug")
+    uri = shared_uri()
+    empty(uri)
+    return uri
+
+
 @contextmanager
 def neo4j_store(uri: str, mode: Mode = "write") -> Iterator[Neo4jStore]:
     """The store at `uri`."""
