@@ -125,7 +125,7 @@ class LadybugStore(Store):
         if not parts:
             return Written(0, skipped, 0, 0)
         rows = Counter[str]()
-        for group, size in split(parts, room()):
+        for group, size in split(parts, room(self._buffer_mb << 20)):
             check_space(self.path, size)
             self.add(counted(tables_of(group), rows))
         prompts = sum(len(ids) for _, ids in parts)
@@ -151,7 +151,7 @@ class LadybugStore(Store):
         check_space(self.path, before)
         with replacement(self.path) as new:
             with LadybugStore(new, mode="write") as copy:
-                for tables in tables_of_store(self.read, room()):
+                for tables in tables_of_store(self.read, room(self._buffer_mb << 20)):
                     copy.add(tables)
             if size_of(new) < before:
                 self._check_place()

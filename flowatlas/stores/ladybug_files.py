@@ -23,6 +23,7 @@ RETRIES: Final = 40
 _PAUSE: Final = 0.05
 _NOT_A_DATABASE: Final = ("not a valid", "cannot be a directory")
 _FULL: Final = ("No space left", "File too large", "Disk quota exceeded")
+_POOL: Final = "buffer pool is full"
 _CLAIM: Final = "The committed data is durable and will be recovered on restart: "
 """What the database says of a commit whose checkpoint failed: true at times (measured)."""
 _SLACK: Final = 32 << 20
@@ -131,6 +132,12 @@ def failed_write(path: Path, error: RuntimeError) -> StoreError:
     message = str(error)
     reason = message.partition(_CLAIM)[2] or message
     full = any(sign in message for sign in _FULL)
+    if _POOL in message:
+        return StoreError(
+            f"Writing to {path} failed; no prompt is in it in part.",
+            known="The database's buffer pool is too small for what was to be written.",
+            next_step="Set FLOWATLAS_LADYBUG_BUFFER_MB higher and run the same command again: it goes on where it stopped.",
+        )
     return StoreError(
         f"Writing to {path} failed; no prompt is in it in part.",
         known="The disk is full." if full else reason.splitlines()[0],

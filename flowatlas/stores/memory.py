@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 import psutil
+import pyarrow as pa
 
 from flowatlas.shards import Shard
 from flowatlas.stores.shard_rows import Part
@@ -19,9 +22,26 @@ _MOST: Final = 1 << 30
 _SHARE: Final = 4
 
 
-def room() -> int:
-    """Bytes that the rows of one transaction may take: 1 GiB, or a quarter of the memory that is free."""
-    return int(min(_MOST, psutil.virtual_memory().available // _SHARE))
+def room(pool: int | None = None) -> int:
+    """Bytes that the rows of one transaction may take: 1 GiB, or a quarter of the memory that is free.
+
+    At most a quarter of the store's buffer pool of `pool` bytes, where it has one: a transaction that fills it fails.
+    """
+    return int(min(_MOST, psutil.virtual_memory().available // _SHARE, (pool or _SHARE * _MOST) // _SHARE))
+
+
+def give_back() -> None:
+    """Return freed memory to the system: Arrow's pool and glibc keep over 2 GB after a shard (measured)."""
+    pa.default_memory_pool().release_unused()
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _trim() -> Callable[[int], int] | None:
+    """The C library's malloc_trim, where it has one."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def weight(states: int, relationships: int) -> int:

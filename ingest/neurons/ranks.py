@@ -6,6 +6,8 @@ in LL(-v). Ranks depend on the neuron and the token alone: each token is ranked 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,15 @@ from ingest.neurons.index import NeuronIndex
 
 Array = np.ndarray
 
+HELD_BYTES = 256 * 2**20
+"""Ranks that are held in memory, as long as the prompts at hand do not need more."""
+
 
 class TargetRanks:
     """Ranks of tokens in all neurons of a model; computed for new tokens together, kept on disk.
 
-    `cache` is a folder (or None): one file a token, under the model's fingerprint.
+    A pass over the weights costs the same for one token as for many. `cache` is a folder (or None):
+    one file a token, under the model's fingerprint.
     """
 
     def __init__(self, decoder: Decoder, lens: LogitLens, cache: Path | None = None) -> None:
@@ -32,13 +38,21 @@ class TargetRanks:
         self._cache = None if cache is None else cache / decoder.fingerprint / "neuron_ranks"
         self._ranks: dict[int, Int[Array, "2 n_neuron"]] = {}
 
-    def prepare(self, tokens: Int[Array, " n"]) -> None:
-        """Rank `tokens` in every neuron, those that are not known yet in one pass over the weights."""
-        wanted = {int(token) for token in np.unique(tokens) if token >= 0}
-        self._ranks = {token: found for token, found in self._ranks.items() if token in wanted}
-        missing = [token for token in sorted(wanted - self._ranks.keys()) if not self._load(token)]
-        if not missing:
-            return
+    def prepare(self, tokens: Iterable[int], ahead: Iterable[int] = ()) -> None:
+        """Rank `tokens` in every neuron, those that are not known yet in one pass over the weights.
+
+        The pass takes tokens of `ahead`, which will be wanted later, along: as many as memory may hold.
+        """
+        wanted = _ids(tokens)
+        missing = [token for token in wanted if token not in self._ranks and not self._load(token)]
+        room = max(0, HELD_BYTES // (8 * self.index.total) - len(self._ranks) - len(missing))
+        if missing and not room:
+            self._ranks = {token: self._ranks[token] for token in wanted if token in self._ranks}
+        if missing:
+            later = (token for token in _ids(ahead) if token not in self._ranks and token not in missing)
+            self._rank(missing + [token for token in islice(later, room) if not self._load(token)])
+
+    def _rank(self, missing: list[int]) -> None:
         ids = np.asarray(missing, dtype=np.int64)
         found = np.empty((2, self.index.total, len(missing)), np.int32)
         for layer in range(self.index.n_layer):
@@ -77,3 +91,8 @@ class TargetRanks:
         if self._cache is None:
             return
         keep(self._cache / f"{token}.npy", lambda stream: np.save(stream, self._ranks[token]))
+
+
+def _ids(tokens: Iterable[int]) -> list[int]:
+    """Each token of `tokens` once, in their order; -1 means none."""
+    return list(dict.fromkeys(int(token) for token in tokens if token >= 0))

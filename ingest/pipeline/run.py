@@ -11,32 +11,24 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from flowatlas.errors import InputError, ModelError
-from flowatlas.settings import settings
 from flowatlas.shards import Shard, remove_unfinished, renumber, shards, write_shard
 from flowatlas.stores.base import Store
+from flowatlas.stores.memory import give_back
 from ingest.lens.lens import LogitLens
 from ingest.neurons import TargetRanks
 from ingest.neurons.kept import kept
 from ingest.neurons.table import model_table, neuron_table
 from ingest.pipeline.batch import Seconds, Workshop, graph_tables
 from ingest.pipeline.correct import Selection, answered_right
-from ingest.pipeline.estimate import graph_size
 from ingest.pipeline.prepare import Choices, Prepared, Refused, prepare
 from ingest.pipeline.report import Progress, Report
+from ingest.pipeline.windows import asked_tokens, batches, looking_ahead, windows
 from ingest.pipeline.writer import StoreWriter
 
 if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
     from ingest.lens.on_device import Device
     from ingest.prompts import Broken, PromptInput
-
-
-SHARD_RELATIONSHIPS = 15_000_000
-"""Relationships a shard, about: about 1 GB while it is made."""
-
-BATCH_PROMPTS = 64
-BATCH_STATES = 300_000
-"""Prompts, and vectors about, that go through the model and the lens together."""
 
 
 def _silent(_: Report, __: str = "") -> None:
@@ -81,10 +73,11 @@ def ingest(
     if job.selection is not None:
         prepared = answered_right(prepared, workshop, job.selection)
     with StoreWriter(job.store, workshop.seconds, report.add) as writer:
-        for window in _windows(prepared, workshop):
+        for window, later in looking_ahead(windows(prepared, workshop)):
             new = _without_known(window, have, report)
             fresh = _load_finished(new, on_disk, writer, report)
             tell(report)
+            _rank_targets(workshop, fresh, [p for p in later if p.key not in have | on_disk.keys()])
             shard = _computed(workshop, fresh, job, report, tell)
             if shard is not None:
                 report.add_shard(shard)
@@ -157,21 +150,6 @@ def _usable(inputs: Iterable[PromptInput | Broken], model: LoadedModel, job: Job
         yield prepared
 
 
-def _windows(prepared: Iterator[Prepared], workshop: Workshop) -> Iterator[list[Prepared]]:
-    """Prompts that become one shard: as many as memory allows."""
-    window: list[Prepared] = []
-    relationships = 0
-    for prompt in prepared:
-        size = graph_size(workshop.decoder, workshop.shape, len(prompt.token_ids), prompt.positions)
-        relationships += size.relationships
-        if window and (len(window) == settings().shard_prompts or relationships > SHARD_RELATIONSHIPS):
-            yield window
-            window, relationships = [], size.relationships
-        window.append(prompt)
-    if window:
-        yield window
-
-
 def _without_known(window: list[Prepared], have: set[str], report: Report) -> list[Prepared]:
     """Prompts that are new to the store, each once."""
     new: dict[str, Prepared] = {}
@@ -195,10 +173,16 @@ def _load_finished(
     return [p for p in new if p.key not in on_disk]
 
 
+def _rank_targets(workshop: Workshop, prepared: list[Prepared], later: list[Prepared]) -> None:
+    """Rank the tokens that `prepared` will be asked for, and those of prompts to come, in one pass over the neurons."""
+    with workshop.seconds.of("neuron ranks"):
+        workshop.ranks.prepare(asked_tokens(prepared), asked_tokens(later))
+
+
 def _computed(workshop: Workshop, prepared: list[Prepared], job: Job, report: Report, tell: Progress) -> Shard | None:
     """The shard of the prompts in `prepared`, computed batch by batch; those done so far when asked to stop."""
     parts: list[dict[str, pa.Table]] = []
-    for batch in _batches(workshop, prepared):
+    for batch in batches(workshop, prepared):
         for numbers, tables in _tables(workshop, prepared, batch, job, report):
             parts.append(renumber(tables, dict(enumerate(numbers))))
             report.computed += len(numbers)
@@ -208,7 +192,10 @@ def _computed(workshop: Workshop, prepared: list[Prepared], job: Job, report: Re
     if not parts:
         return None
     with workshop.seconds.of("shards"):
-        return write_shard(job.shards, "prompts", _joined(parts))
+        shard = write_shard(job.shards, "prompts", _joined(parts))
+        parts.clear()
+        give_back()
+        return shard
 
 
 def _tables(
@@ -226,19 +213,6 @@ def _tables(
             return
         for number in batch:
             yield from _tables(workshop, prepared, [number], job, report)
-
-
-def _batches(workshop: Workshop, prepared: list[Prepared]) -> Iterator[list[int]]:
-    """Numbers of prompts that go through the model and the lens together: of like length, bounded in vectors."""
-    sizes = [graph_size(workshop.decoder, workshop.shape, len(p.token_ids), p.positions).states for p in prepared]
-    batch: list[int] = []
-    for number in sorted(range(len(prepared)), key=lambda n: len(prepared[n].token_ids)):
-        if batch and (len(batch) == BATCH_PROMPTS or (len(batch) + 1) * sizes[number] > BATCH_STATES):
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch
 
 
 def _joined(parts: list[dict[str, pa.Table]]) -> dict[str, pa.Table]:

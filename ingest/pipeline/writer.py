@@ -9,6 +9,7 @@ from typing import Self
 
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Store, Written
+from flowatlas.stores.memory import give_back
 from flowatlas.vocabulary import RELATIONSHIP_TABLE
 from ingest.pipeline.batch import Seconds
 
@@ -66,6 +67,7 @@ class StoreWriter:
     def _run(self, work: Work) -> None:
         with self._seconds.of("store"):
             written = work()
+        give_back()
         self._done(written)
 
     def __enter__(self) -> Self:

@@ -20,6 +20,7 @@ from ingest.lens import lens as lens_module
 from ingest.lens.lens import LogitLens
 from ingest.neurons.kept import kept
 from ingest.pipeline import run as pipeline
+from ingest.pipeline import windows
 from ingest.pipeline.batch import Workshop, graph_tables
 from ingest.pipeline.prepare import Prepared
 from support.cli import flowatlas
@@ -86,7 +87,7 @@ def test_a_thousand_tokens_are_counted_first_and_bounded(tmp_path: Path, monkeyp
         return tables
 
     monkeypatch.setattr(pipeline, "graph_tables", noted)
-    monkeypatch.setattr(pipeline, "BATCH_STATES", 9_000)
+    monkeypatch.setattr(windows, "BATCH_STATES", 9_000)
     store = tmp_path / "s.lbug"
     said = ingest(file, model, store)
     (counted,) = rows(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import synthetic
 from flowatlas.errors import FlowatlasError, QueryError, ShardError, StoreError
 from flowatlas.shards import Shard, remove_unfinished, shards
 from flowatlas.stores import ladybug_files, open_store
@@ -154,6 +155,7 @@ def test_rows_go_through_memory_in_parts_of_a_bounded_size(tmp_path: Path, monke
     model, *prompts = tiny_shards()
     parts, _ = plan(prompts, (), 0, None)
     assert 0 < room() <= 1 << 30
+    assert 0 < room(1 << 28) <= 1 << 26
     largest = max(
         weight(row["n_state"], row["n_relationship"]) for s in prompts for row in s.table("Prompt").to_pylist()
     )
@@ -167,7 +169,7 @@ def test_rows_go_through_memory_in_parts_of_a_bounded_size(tmp_path: Path, monke
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         assert isinstance(store, LadybugStore)
         store.write(model)
-        monkeypatch.setattr("flowatlas.stores.ladybug.room", lambda: 2 * largest)
+        monkeypatch.setattr("flowatlas.stores.ladybug.room", lambda _: 2 * largest)
         opened = store._database
         assert store.write(prompts[0]).prompts == PER_SHARD
         assert store._database is not opened  # opened again: a COPY leaks
@@ -181,6 +183,22 @@ def test_the_pool_of_the_embedded_store_has_the_size_that_is_set(
     monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 64}))
     with open_store(store.uri) as small, pytest.raises(QueryError, match="[Bb]uffer"):
         small.read("UNWIND range(1, 20000000) AS x RETURN collect(x) AS many")
+
+
+def test_a_shard_larger_than_the_pool_is_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = synthetic.Shape(n_layer=4, n_head=6, d_model=96, d_mlp=768, vocabulary=500, tokens=9)
+    model, prompts = synthetic.write(tmp_path / "shards", shape, 200, batch=200)
+    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 256}))
+    assert 4 * weight_of(prompts) > 256 * MB
+    with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
+        store.write(model)
+        with monkeypatch.context() as at_once:
+            at_once.setattr("flowatlas.stores.ladybug.room", lambda _: 1 << 30)
+            with pytest.raises(StoreError, match="FLOWATLAS_LADYBUG_BUFFER_MB"):
+                store.write(prompts)
+        assert store.prompt_keys() == set()
+        assert store.write(prompts).prompts == 200
+        assert verify(store, [model, prompts]).differences == []
 
 
 @pytest.mark.parametrize("size", FULL_AT)
