@@ -188,7 +188,7 @@ def test_the_pool_of_the_embedded_store_has_the_size_that_is_set(
 def test_a_shard_larger_than_the_pool_is_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = synthetic.Shape(n_layer=4, n_head=6, d_model=96, d_mlp=768, vocabulary=500, tokens=9)
     model, prompts = synthetic.write(tmp_path / "shards", shape, 200, batch=200)
-    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 256}))
+    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 512}))
     assert 4 * weight_of(prompts) > 256 * MB
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         store.write(model)
