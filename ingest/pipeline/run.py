@@ -175,6 +175,8 @@ def _load_finished(
 
 def _rank_targets(workshop: Workshop, prepared: list[Prepared], later: list[Prepared]) -> None:
     """Rank the tokens that `prepared` will be asked for, and those of prompts to come, in one pass over the neurons."""
+    if not prepared:
+        return
     with workshop.seconds.of("neuron ranks"):
         workshop.ranks.prepare(asked_tokens(prepared), asked_tokens(later))
 
