@@ -11,14 +11,14 @@ from ingest.pipeline.batch import Workshop
 from ingest.pipeline.estimate import graph_size
 from ingest.pipeline.prepare import Prepared
 
-SHARD_RELATIONSHIPS = 15_000_000
-"""Relationships a shard, about: about 1 GB while it is made."""
+SHARD_RELATIONSHIPS = 6_600_000
+"""Relationships a shard, about: half a GB while it is made, and one batch of GPT-2 small's graphs."""
 
 BATCH_PROMPTS = 64
 BATCH_STATES = 320_000
 """Prompts, and vectors about, that go through the model and the lens together: factors are made once a batch."""
 
-WINDOWS_AHEAD = 8
+WINDOWS_AHEAD = 16
 """Windows that are read before the first of them is computed, so that their tokens are ranked together."""
 
 
