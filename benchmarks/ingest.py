@@ -29,7 +29,6 @@ from transformers import AutoModelForCausalLM, GPT2Config, PreTrainedTokenizerFa
 
 from benchmarks.report import ratio
 from flowatlas import open_store
-from flowatlas.settings import settings
 from ingest.architecture.load import LoadedModel, load_model
 from ingest.lens.blas import single_threaded_blas
 from ingest.pipeline.prepare import Choices, Prepared, prepare
@@ -151,19 +150,22 @@ def run(model: LoadedModel, inputs: list[PromptInput], folder: Path) -> tuple[Re
 
 def print_growth(marks: list[Mark]) -> None:
     """Time a prompt and memory at the end beside those of the second shard (the first that is made beside a write)."""
-    shard = settings().shard_prompts
-    at = {mark.prompts: mark for mark in reversed(marks)}
-    last = max(at)
-    if last < 5 * shard:
+    at = {mark.prompts: mark for mark in reversed(marks) if mark.prompts}
+    computed = sorted(at)
+    whole = [number for number in computed if number % computed[0] == 0]
+    if len(whole) < 5:
         return
-    whole = last - last % shard
-    first = at[2 * shard].seconds - at[shard].seconds
+
+    def seconds(before: int, now: int) -> float:
+        return (at[now].seconds - at[before].seconds) / (now - before)
+
     ratio(
         "ingest: time a prompt, last whole shard / second shard",
-        (at[whole].seconds - at[whole - shard].seconds) / first,
+        seconds(*whole[-2:]) / seconds(*whole[:2]),
         at_most=1.5,
     )
-    ratio("ingest: peak memory, end / second shard", at[last].memory_gb / at[2 * shard].memory_gb, at_most=1.25)
+    memory = at[computed[-1]].memory_gb / at[whole[1]].memory_gb
+    ratio(f"ingest: peak memory, end / {whole[1]} prompts", memory, at_most=1.25)
 
 
 def print_stages(report: Report, on_disk: int) -> None:
