@@ -47,13 +47,7 @@ def run(name: str, *, quick: bool, large: bool = False) -> Outcome:
     """Run one module, passing its output on line by line."""
     outcome = Outcome(name)
     started = time.perf_counter()
-    command = [
-        sys.executable,
-        "-m",
-        f"benchmarks.{name}",
-        *(["--quick"] if quick else []),
-        *(LARGE.get(name, []) if large else []),
-    ]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if quick else []), *(LARGE.get(name, []) if large else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=FOLDER.parent) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)

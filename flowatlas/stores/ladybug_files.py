@@ -131,17 +131,18 @@ def failed_write(path: Path, error: RuntimeError) -> StoreError:
     """The error of a write that the database gave up."""
     message = str(error)
     reason = message.partition(_CLAIM)[2] or message
-    full = any(sign in message for sign in _FULL)
-    if _POOL in message:
-        return StoreError(
-            f"Writing to {path} failed; no prompt is in it in part.",
-            known="The database's buffer pool is too small for what was to be written.",
-            next_step="Set FLOWATLAS_LADYBUG_BUFFER_MB higher and run the same command again: it goes on where it stopped.",
+    known, remedy = reason.splitlines()[0], "Make room on the disk"
+    if any(sign in message for sign in _FULL):
+        known = "The disk is full."
+    elif _POOL in message:
+        known, remedy = (
+            "The database's buffer pool is too small for what was to be written.",
+            "Set FLOWATLAS_LADYBUG_BUFFER_MB higher",
         )
     return StoreError(
         f"Writing to {path} failed; no prompt is in it in part.",
-        known="The disk is full." if full else reason.splitlines()[0],
-        next_step="Make room on the disk and run the same command again: it goes on where it stopped.",
+        known=known,
+        next_step=f"{remedy} and run the same command again: it goes on where it stopped.",
     )
 
 

@@ -44,13 +44,15 @@ class TargetRanks:
         The pass takes tokens of `ahead`, which will be wanted later, along: as many as memory may hold.
         """
         wanted = _ids(tokens)
-        missing = [token for token in wanted if token not in self._ranks and not self._load(token)]
-        room = max(0, HELD_BYTES // (8 * self.index.total) - len(self._ranks) - len(missing))
-        if missing and not room:
+        most = HELD_BYTES // (8 * self.index.total)
+        if len(self._ranks.keys() | set(wanted)) > most:
             self._ranks = {token: self._ranks[token] for token in wanted if token in self._ranks}
-        if missing:
-            later = (token for token in _ids(ahead) if token not in self._ranks and token not in missing)
-            self._rank(missing + [token for token in islice(later, room) if not self._load(token)])
+        missing = [token for token in wanted if token not in self._ranks and not self._load(token)]
+        if not missing:
+            return
+        room = max(0, most - len(self._ranks) - len(missing))
+        later = (token for token in _ids(ahead) if token not in self._ranks and token not in missing)
+        self._rank(missing + [token for token in islice(later, room) if not self._load(token)])
 
     def _rank(self, missing: list[int]) -> None:
         ids = np.asarray(missing, dtype=np.int64)

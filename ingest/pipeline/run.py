@@ -77,7 +77,7 @@ def ingest(
             new = _without_known(window, have, report)
             fresh = _load_finished(new, on_disk, writer, report)
             tell(report)
-            _rank_targets(workshop, fresh, [p for p in later if p.key not in have | on_disk.keys()])
+            _rank_targets(workshop, fresh, [p for p in later if p.key not in have and p.key not in on_disk])
             shard = _computed(workshop, fresh, job, report, tell)
             if shard is not None:
                 report.add_shard(shard)

@@ -48,3 +48,7 @@ def test_tokens_ahead_go_along_as_far_as_memory_allows(tmp_path: Path, monkeypat
     for token in EVERY:
         for sign, expected in zip((True, False), alone[token], strict=True):
             assert np.array_equal(found.of(np.full(n, token), np.arange(n), np.full(n, sign)), expected)
+    few = TargetRanks(model.decoder, lens, tmp_path / "cache")
+    for token in EVERY:  # what comes from the cache is bounded too
+        few.prepare([token])
+    assert len(few._ranks) <= 4
