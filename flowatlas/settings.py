@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     neo4j_user: str = Field("neo4j", description="user name on the Neo4j server")
     neo4j_password: SecretStr | None = Field(None, description="password on the Neo4j server")
     neo4j_password_file: Path | None = Field(None, description="file whose first line is the password")
-    ladybug_buffer_mb: int = Field(2048, ge=512, description="buffer pool of the embedded store, MiB; a writer takes half")
+    ladybug_buffer_mb: int = Field(2048, ge=512, description="buffer pool of the embedded store, MiB; a writer begins with half")
     query_timeout: float = Field(60.0, gt=0, description="seconds a user's query may run")
     query_rows: int = Field(100_000, ge=1, description="rows a user's query may return")
     query_memory_mb: int = Field(1024, ge=64, description="memory a user's query may use, MiB")

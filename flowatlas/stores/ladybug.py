@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 import ladybug
+import psutil
 import pyarrow as pa
 
 from flowatlas import __version__
@@ -18,8 +20,9 @@ from flowatlas.settings import settings
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Answer, Compacted, Limits, Parameter, Store, Written
 from flowatlas.stores.cypher_text import parameters_in, with_numbers
-from flowatlas.stores.ladybug_copy import tables_of_store
+from flowatlas.stores.ladybug_copy import Tables, tables_of_store
 from flowatlas.stores.ladybug_files import (
+    PoolFullError,
     beside,
     check_space,
     failed_write,
@@ -60,7 +63,7 @@ class LadybugStore(Store):
     def __init__(self, path: Path, *, mode: Literal["read", "write"] = "read") -> None:
         self.path = path
         self.uri = str(path)
-        # A writer holds rows beside its pool, and an ingest what comes next: a shard takes a gigabyte less so (measured).
+        # A writer holds rows beside its pool, and an ingest what comes next: it begins with half (a gigabyte less, measured).
         self._buffer_mb = settings().ladybug_buffer_mb // (2 if mode == "write" else 1)
         self._lock: WriterLock | None = None
         self._database: ladybug.Database | None = None
@@ -107,7 +110,7 @@ class LadybugStore(Store):
             return self._write_prompts([shard], only)
         if shard.manifest.model not in self.model_ids():
             check_space(self.path, weight_of(shard))
-            self.add((name, shard.table(name)) for name in (Label.MODEL, Label.NEURON))
+            self.add(lambda: ((name, shard.table(name)) for name in (Label.MODEL, Label.NEURON)))
         return Written(0, 0, 0, 0)
 
     def write_all(self, shards: Sequence[Shard]) -> Written:
@@ -128,7 +131,7 @@ class LadybugStore(Store):
         rows = Counter[str]()
         for group, size in split(parts, room(self._buffer_mb << 20)):
             check_space(self.path, size)
-            self.add(counted(tables_of(group), rows))
+            rows += self.add(partial(tables_of, group))
         prompts = sum(len(ids) for _, ids in parts)
         return Written(prompts, skipped, *states_and_relationships(rows))
 
@@ -229,17 +232,45 @@ class LadybugStore(Store):
         highest = self.read("MATCH (p:Prompt) RETURN max(p.id) AS id")["id"][0].as_py()
         return 0 if highest is None else int(highest) + 1
 
-    def add(self, tables: Iterable[tuple[str, pa.Table]]) -> None:
+    def add(self, tables: Callable[[], Tables]) -> Counter[str]:
         """Add rows as they are, nodes before relationships, in one transaction, holding one table at a time.
 
+        `tables` is called again where the buffer pool was too small: what a checkpoint takes grows with the store, so
+        the pool grows with it, up to half of the memory that is free. Returns how many rows of each table were added.
         Raises StoreError.
         """
+        before = self._counts()
+        while True:
+            rows = Counter[str]()
+            try:
+                self._add(counted(tables(), rows))
+            except PoolFullError as error:
+                self._enlarge_pool(error)
+                if self._counts() == before:
+                    continue  # else it was committed, and only its checkpoint failed
+            return rows
+
+    def _add(self, tables: Tables) -> None:
         with self._transaction() as connection:
             for name, rows in tables:
                 if rows.num_rows:
                     relationship = RELATIONSHIP_TABLE.get(name)
                     statement = copy_relationship(relationship) if relationship else copy_node(name)
-                    connection.execute(statement, {"rows": as_stored(rows)})
+                    _copy(connection, statement, as_stored(rows))
+
+    def _counts(self) -> list[int]:
+        """What every transaction of rows changes."""
+        labels = (Label.MODEL, Label.NEURON, Label.PROMPT)
+        return [int(self.read(f"MATCH (n:{label}) RETURN count(*) AS n")["n"][0].as_py()) for label in labels]
+
+    def _enlarge_pool(self, error: PoolFullError) -> None:
+        """Open the files with a larger pool; raise `error` where memory does not allow one."""
+        larger = self._buffer_mb * 3 // 2
+        if larger << 20 > psutil.virtual_memory().available // 2:
+            raise error
+        log.info("The buffer pool of %s was too small for a write: %d MiB from here on.", self.path, larger)
+        self._buffer_mb = larger
+        self._reopen()
 
     @contextmanager
     def _transaction(self) -> Iterator[ladybug.Connection]:
@@ -263,6 +294,12 @@ class LadybugStore(Store):
             raise failed_write(self.path, error) from error
         connection.close()
         self._reopen()
+
+
+def _copy(connection: ladybug.Connection, statement: str, rows: pa.Table) -> None:
+    """Run a COPY. The connection would keep a statement that it prepared itself, and with it the rows, until it closes."""
+    given = {"rows": rows}
+    connection.execute(ladybug.PreparedStatement(connection, statement, given), given)
 
 
 def _locked(path: Path) -> WriterLock:

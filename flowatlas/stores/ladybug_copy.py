@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -27,13 +28,13 @@ Read = Callable[[str], pa.Table]
 Tables = Iterator[tuple[str, pa.Table]]
 
 
-def tables_of_store(read: Read, most: int) -> Iterator[Tables]:
+def tables_of_store(read: Read, most: int) -> Iterator[Callable[[], Tables]]:
     """All rows with the ids that they have: the models, then prompts in groups of at most `most` bytes of rows."""
-    yield iter([_rows(read, NODE_TABLE[Label.MODEL], "")])
+    yield partial(_of_nodes, read, Label.MODEL, "")
     for low, high in _neuron_ranges(read):
-        yield iter([_rows(read, NODE_TABLE[Label.NEURON], f"WHERE n.id >= {low} AND n.id < {high}")])
+        yield partial(_of_nodes, read, Label.NEURON, f"WHERE n.id >= {low} AND n.id < {high}")
     for first, last in _prompt_ranges(read, most):
-        yield _of_prompts(read, first, last)
+        yield partial(_of_prompts, read, first, last)
 
 
 def _neuron_ranges(read: Read) -> Iterator[tuple[int, int]]:
@@ -59,6 +60,10 @@ def _prompt_ranges(read: Read, most: int) -> Iterator[tuple[int, int]]:
         held += size
     if group:
         yield group[0], group[-1]
+
+
+def _of_nodes(read: Read, label: Label, where: str) -> Tables:
+    yield _rows(read, NODE_TABLE[label], where)
 
 
 def _of_prompts(read: Read, first: int, last: int) -> Tables:

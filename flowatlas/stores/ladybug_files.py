@@ -127,22 +127,24 @@ def check_space(path: Path, size: int) -> None:
         )
 
 
+class PoolFullError(StoreError):
+    """The database's buffer pool was too small for a write."""
+
+
 def failed_write(path: Path, error: RuntimeError) -> StoreError:
     """The error of a write that the database gave up."""
     message = str(error)
     reason = message.partition(_CLAIM)[2] or message
-    known, remedy = reason.splitlines()[0], "Make room on the disk"
-    if any(sign in message for sign in _FULL):
-        known = "The disk is full."
-    elif _POOL in message:
-        known, remedy = (
-            "The database's buffer pool is too small for what was to be written.",
-            "Set FLOWATLAS_LADYBUG_BUFFER_MB higher",
+    problem, again = f"Writing to {path} failed; no prompt is in it in part.", "it goes on where it stopped"
+    if _POOL in message and not any(sign in message for sign in _FULL):
+        return PoolFullError(
+            problem,
+            known="The database's buffer pool is too small for what was to be written, and memory for a larger one is short.",
+            next_step=f"Close what takes memory, or set FLOWATLAS_LADYBUG_BUFFER_MB higher, and run the same command again: {again}.",
         )
+    known = "The disk is full." if any(sign in message for sign in _FULL) else reason.splitlines()[0]
     return StoreError(
-        f"Writing to {path} failed; no prompt is in it in part.",
-        known=known,
-        next_step=f"{remedy} and run the same command again: it goes on where it stopped.",
+        problem, known=known, next_step=f"Make room on the disk and run the same command again: {again}."
     )
 
 

@@ -22,12 +22,12 @@ _MOST: Final = 1 << 30
 _SHARE: Final = 4
 
 
-def room(pool: int = _SHARE * _MOST) -> int:
+def room(pool: int = 2 * _MOST) -> int:
     """Bytes that the rows of one transaction may take: 1 GiB, or a quarter of the memory that is free.
 
-    At most a quarter of the store's buffer pool of `pool` bytes, where it has one: a transaction that fills it fails.
+    At most half of the store's buffer pool of `pool` bytes, where it has one: a transaction that fills it fails.
     """
-    return int(min(_MOST, psutil.virtual_memory().available // _SHARE, pool // _SHARE))
+    return int(min(_MOST, psutil.virtual_memory().available // _SHARE, pool // 2))
 
 
 def give_back() -> None:

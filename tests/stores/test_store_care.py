@@ -188,16 +188,37 @@ def test_the_pool_of_the_embedded_store_has_the_size_that_is_set(
 def test_a_shard_larger_than_the_pool_is_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = synthetic.Shape(n_layer=4, n_head=6, d_model=96, d_mlp=768, vocabulary=500, tokens=9)
     model, prompts = synthetic.write(tmp_path / "shards", shape, 200, batch=200)
-    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 512}))
-    assert 4 * weight_of(prompts) > 256 * MB
+    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 256}))
+    assert 2 * weight_of(prompts) > 128 * MB
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         store.write(model)
-        with monkeypatch.context() as at_once:
-            at_once.setattr("flowatlas.stores.ladybug.room", lambda _: 1 << 30)
+        assert isinstance(store, LadybugStore)
+        assert store.write(prompts).prompts == 200
+        assert store._buffer_mb == 128
+        assert verify(store, [model, prompts]).differences == []
+
+
+def test_a_pool_that_is_too_small_for_a_write_grows_while_memory_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = synthetic.Shape(n_layer=4, n_head=6, d_model=96, d_mlp=768, vocabulary=500, tokens=9)
+    model, prompts = synthetic.write(tmp_path / "shards", shape, 200, batch=200)
+    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 256}))
+    monkeypatch.setattr("flowatlas.stores.ladybug.room", lambda _: 1 << 30)
+    with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
+        assert isinstance(store, LadybugStore)
+        store.write(model)
+        with monkeypatch.context() as crowded:
+            free = type("Memory", (), {"available": 2 * 128 * MB})
+            crowded.setattr("flowatlas.stores.ladybug.psutil.virtual_memory", lambda: free)
             with pytest.raises(StoreError, match="FLOWATLAS_LADYBUG_BUFFER_MB"):
                 store.write(prompts)
         assert store.prompt_keys() == set()
-        assert store.write(prompts).prompts == 200
+        assert store._buffer_mb == 128
+        written = store.write(prompts)
+        assert written.prompts == 200
+        assert written.relationships == sum(prompts.table("Prompt", ["n_relationship"])["n_relationship"].to_pylist())
+        assert store._buffer_mb > 128
         assert verify(store, [model, prompts]).differences == []
 
 
