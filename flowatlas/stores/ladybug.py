@@ -36,7 +36,7 @@ from flowatlas.stores.ladybug_files import (
 )
 from flowatlas.stores.ladybug_reader import Reader, run
 from flowatlas.stores.ladybug_schema import META, as_stored, copy_node, copy_relationship, ddl
-from flowatlas.stores.memory import room, split, weight_of
+from flowatlas.stores.memory import return_early, room, split, weight_of
 from flowatlas.stores.questions import Questions
 from flowatlas.stores.shard_rows import counted, missing_model, plan, states_and_relationships, tables_of
 from flowatlas.stores.writer_lock import WriterLock
@@ -81,6 +81,7 @@ class LadybugStore(Store):
             )
         try:
             if mode == "write":
+                return_early()
                 remove_unfinished(path)
             if mode == "write" and not path.exists():
                 _create(path, self._buffer_mb)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from flowatlas.errors import InputError, ModelError
 from flowatlas.shards import Shard, remove_unfinished, renumber, shards, write_shard
 from flowatlas.stores.base import Store
-from flowatlas.stores.memory import give_back
+from flowatlas.stores.memory import give_back, return_early
 from ingest.lens.lens import LogitLens
 from ingest.neurons import TargetRanks
 from ingest.neurons.kept import kept
@@ -60,6 +60,7 @@ def ingest(
     the first broken or refused prompt where `job.strict`, and when no prompt at all was usable.
     """
     started = time.perf_counter()
+    return_early()
     tell: Progress = progress or _silent
     report = Report(model.decoder.name, job.store.uri)
     job.shards.mkdir(parents=True, exist_ok=True)
@@ -188,6 +189,7 @@ def _computed(workshop: Workshop, prepared: list[Prepared], job: Job, report: Re
         for numbers, tables in _tables(workshop, prepared, batch, job, report):
             parts.append(renumber(tables, dict(enumerate(numbers))))
             report.computed += len(numbers)
+        give_back()
         tell(report)
         if job.stop():
             break
