@@ -3,10 +3,11 @@
     python -m benchmarks.ablation [--quick] [--store URI]
 
 For the demo model and its prompts on indirect objects and minimal pairs: every head's output at the
-last position is replaced by its mean over the data set (mean ablation), and the fall of the target's
-logit is compared with what `top_heads_by_contribution`, `heads_always_promoting_target` and
-`minimal_pairs_mean` say of the head, as Spearman's rank correlation. Reported, not asserted: heads
-also act through later layers, which direct effects leave out.
+last position is replaced by its mean over the data set (mean ablation), in pairs also by what it is in
+the corrupted prompt (patching), and the fall of the target's logit is compared with what
+`top_heads_by_contribution`, `heads_always_promoting_target` and `minimal_pairs_mean` say of the head,
+as Spearman's rank correlation. Reported, not asserted: heads also act through later layers, which
+direct effects leave out; so the last layer, whose heads have none behind them, is told apart.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from query.run import run
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 Heads = dict[tuple[int, int], float]
+Prompts = list[tuple[str, int]]
 
 
 class Model:
@@ -81,27 +83,33 @@ class Model:
         return logits
 
 
-def falls(model: Model, prompts: pl.DataFrame) -> Heads:
-    """Mean fall of the target's logit over `prompts` when a head is set to its mean over them."""
-    rows = prompts.select("text", "target_id").rows()
-    means = np.mean([model.head_outputs(text) for text, _ in rows], axis=0)
-    whole = np.array([model.logit(text, target) for text, target in rows])
+def falls(model: Model, prompts: Prompts, instead: Sequence[np.ndarray]) -> Heads:
+    """Mean fall of the target's logit over `prompts` when a head is set to what `instead` has for the prompt."""
+    whole = np.array([model.logit(text, target) for text, target in prompts])
     return {
         (layer, head): float(
-            np.mean(whole - [model.logit(text, target, layer, head, means[layer, head]) for text, target in rows])
+            np.mean(
+                [
+                    before - model.logit(text, target, layer, head, other[layer, head])
+                    for before, (text, target), other in zip(whole, prompts, instead, strict=True)
+                ]
+            )
         )
         for layer in range(model.layers)
         for head in range(model.heads)
     }
 
 
+def means(model: Model, prompts: Prompts) -> list[np.ndarray]:
+    """The mean of every head over `prompts`, once for each of them."""
+    return [np.mean([model.head_outputs(text) for text, _ in prompts], axis=0)] * len(prompts)
+
+
 def said(store: Store, name: str, column: str, given: Mapping[str, object]) -> Heads:
     """What a named query says of every head."""
     rows = run(store, name, **given, limit=100_000).frame
-    return {
-        (layer, head): abs(value) if "change" in column else value
-        for layer, head, value in rows.select("layer", "head", column).rows()
-    }
+    sign = -1.0 if column == "mean_change" else 1.0  # what changes less the clean prompt's: a fall is the other way round
+    return {(layer, head): sign * value for layer, head, value in rows.select("layer", "head", column).rows()}
 
 
 def agreement(measured: Heads, claimed: Heads) -> float:
@@ -120,21 +128,29 @@ def report(store: Store, limit: int) -> None:
             )
         )
     )
-    objects = prompts.filter(pl.col("dataset") == "indirect_object").head(limit)
-    measured = falls(model, objects)
+    objects: Prompts = prompts.filter(pl.col("dataset") == "indirect_object").head(limit).select("text", "target_id").rows()
+    measured = falls(model, objects, means(model, objects))
     for name, column in (
         ("top_heads_by_contribution", "mean_contribution"),
         ("heads_always_promoting_target", "share"),
     ):
         claimed = said(store, name, column, {"dataset": "indirect_object"})
         _print(f"{name}, {len(objects)} prompts", measured, claimed)
-    clean = prompts.join(run(store, "pairs", limit=100_000).frame.select(id="clean"), on="id", how="semi").head(limit)
-    if len(clean):
-        _print(
-            f"minimal_pairs_mean, {len(clean)} clean prompts",
-            falls(model, clean),
-            said(store, "minimal_pairs_mean", "mean_change", {}),
-        )
+    texts = prompts.select("id", "text", "target_id")
+    pairs = (
+        run(store, "pairs", limit=100_000, dataset="indirect_object")
+        .frame.select("clean", "corrupted")
+        .join(texts, left_on="clean", right_on="id")
+        .join(texts.select("id", other="text"), left_on="corrupted", right_on="id")
+        .sort("clean")
+        .head(limit)
+    )
+    if len(pairs):
+        clean: Prompts = pairs.select("text", "target_id").rows()
+        claimed = said(store, "minimal_pairs_mean", "mean_change", {"dataset": "indirect_object"})
+        patched = falls(model, clean, [model.head_outputs(text) for text in pairs["other"]])
+        _print(f"minimal_pairs_mean, {len(clean)} pairs, head of the corrupted prompt", patched, claimed)
+        _print(f"minimal_pairs_mean, {len(clean)} pairs, mean", falls(model, clean, means(model, clean)), claimed)
 
 
 def _print(name: str, measured: Heads, claimed: Heads) -> None:
@@ -146,7 +162,10 @@ def _print(name: str, measured: Heads, claimed: Heads) -> None:
             for layer, head in best
         )
     )
+    last = max(layer for layer, _ in measured)
     ratio(f"rank correlation with ablation, {name}", agreement(measured, claimed))
+    final = {place: fall for place, fall in measured.items() if place[0] == last}
+    ratio(f"rank correlation with ablation, last layer, {name}", agreement(final, claimed))
 
 
 def main() -> None:

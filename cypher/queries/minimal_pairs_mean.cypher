@@ -1,7 +1,9 @@
 // minimal_pairs_mean
 // What changes between clean and corrupted prompts, averaged over all minimal pairs: heads, largest change first.
 //
-// A pair whose prompts have no roles takes the first stored as the clean one.
+// Both effects are those on the clean prompt's target, as its logit would change if the head came from the corrupted
+// prompt; where that token is neither the corrupted prompt's target nor its foil, the corrupted effect is that on its own
+// target. A pair whose prompts have no roles takes the first stored as the clean one.
 //
 // topic: comparison
 // parameters:
@@ -9,7 +11,7 @@
 // columns:
 //   layer - layer of the head
 //   head - the head
-//   mean_change - mean direct effect on the target's logit: corrupted less clean
+//   mean_change - mean direct effect on the logit of the clean prompt's target: corrupted less clean
 //   mean_clean - mean in the clean prompts
 //   mean_corrupted - mean in the corrupted prompts
 //   pairs - pairs compared
@@ -17,11 +19,14 @@ MATCH (p:Prompt) WHERE p.complete AND p.pair IS NOT NULL /* selection of p */
 WITH p.pair AS pair, coalesce(min(CASE WHEN p.role = 'clean' THEN p.id END), min(p.id)) AS first,
   coalesce(max(CASE WHEN p.role = 'corrupted' THEN p.id END), max(p.id)) AS second
 WHERE first <> second
+MATCH (a:Prompt) WHERE a.id = first
+MATCH (b:Prompt) WHERE b.id = second
+WITH pair, first, second, b.target_id <> a.target_id AND coalesce(b.foil_id, -1) = a.target_id AS swapped
 MATCH (p:Prompt) WHERE p.complete AND p.pair = pair
 MATCH (h:Head)-[c:CONCATENATES]->(o:State) WHERE h.prompt = p.id AND h.position = p.n_tokens - 1
 WITH pair, h.layer AS layer, h.head AS head,
   max(CASE WHEN p.id = first THEN c.contribution END) AS clean,
-  max(CASE WHEN p.id = second THEN c.contribution END) AS corrupted
+  max(CASE WHEN p.id <> second THEN NULL WHEN swapped THEN c.foil_contribution ELSE c.contribution END) AS corrupted
 WHERE clean IS NOT NULL AND corrupted IS NOT NULL
 WITH layer, head, avg(clean) AS mean_clean, avg(corrupted) AS mean_corrupted, count(*) AS pairs
 RETURN layer, head, mean_corrupted - mean_clean AS mean_change, mean_clean, mean_corrupted, pairs

@@ -98,11 +98,15 @@ def roles(prompts: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_role(data: ShardTables, prompts: pl.DataFrame) -> pl.DataFrame:
-    """Heads of the clean prompts beside those of the corrupted ones of the same pair."""
-    rows = heads(data, roles(prompts), "pair", "role")
+    """Heads of the clean prompts beside those of the corrupted ones of the same pair, both by the clean one's target."""
+    both = roles(prompts)
+    wanted = both.filter(pl.col("role") == "clean").select("pair", wanted="target_id")
+    rows = heads(data, both, "pair", "role", "target_id", "foil_id").join(wanted, on="pair")
+    is_foil = (pl.col("wanted") != pl.col("target_id")) & pl.col("wanted").eq_missing(pl.col("foil_id"))
+    effect = pl.when(is_foil).then("foil_contribution").otherwise("contribution").cast(pl.Float64)
     clean, corrupted = (
         rows.filter(pl.col("role") == role).select(
-            "pair", "layer", "head", pl.col("contribution").cast(pl.Float64).alias(role),
+            "pair", "layer", "head", effect.alias(role),
             pl.col("target_rank").alias(f"{role}_rank"), pl.col("top_token").alias(f"{role}_token"),
         )
         for role in ("clean", "corrupted")
