@@ -266,7 +266,7 @@ class LadybugStore(Store):
 
     def _enlarge_pool(self, error: PoolFullError) -> None:
         """Open the files with a larger pool; raise `error` where memory does not allow one."""
-        larger = self._buffer_mb * 5 // 4
+        larger = self._buffer_mb * 3 // 2
         if larger << 20 > psutil.virtual_memory().available // 2:
             raise error
         log.info("The buffer pool of %s was too small for a write: %d MiB from here on.", self.path, larger)

@@ -185,40 +185,47 @@ def test_the_pool_of_the_embedded_store_has_the_size_that_is_set(
         small.read("UNWIND range(1, 20000000) AS x RETURN collect(x) AS many")
 
 
-def test_a_shard_larger_than_the_pool_is_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def large_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Shard]:
+    """A model and a hundred prompts of 61 MiB."""
     shape = synthetic.Shape(n_layer=4, n_head=6, d_model=96, d_mlp=768, vocabulary=500, tokens=9)
-    model, prompts = synthetic.write(tmp_path / "shards", shape, 200, batch=200)
-    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 256}))
-    assert 2 * weight_of(prompts) > 128 * MB
+    return synthetic.write(tmp_path_factory.mktemp("large"), shape, 100, batch=100)
+
+
+def test_a_shard_larger_than_the_pool_is_written_in_parts(
+    tmp_path: Path, large_shards: list[Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, prompts = large_shards
+    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 192}))
+    assert 2 * weight_of(prompts) > 96 * MB
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         store.write(model)
         assert isinstance(store, LadybugStore)
-        assert store.write(prompts).prompts == 200
-        assert store._buffer_mb == 128
+        assert store.write(prompts).prompts == 100
+        assert store._buffer_mb == 96
         assert verify(store, [model, prompts]).differences == []
 
 
 def test_a_pool_that_is_too_small_for_a_write_grows_while_memory_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, large_shards: list[Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = synthetic.Shape(n_layer=4, n_head=6, d_model=96, d_mlp=768, vocabulary=500, tokens=9)
-    model, prompts = synthetic.write(tmp_path / "shards", shape, 200, batch=200)
-    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 256}))
+    model, prompts = large_shards
+    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 128}))
     monkeypatch.setattr("flowatlas.stores.ladybug.room", lambda _: 1 << 30)
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         assert isinstance(store, LadybugStore)
         store.write(model)
         with monkeypatch.context() as crowded:
-            free = type("Memory", (), {"available": 2 * 128 * MB})
+            free = type("Memory", (), {"available": 2 * 64 * MB})
             crowded.setattr("flowatlas.stores.ladybug.psutil.virtual_memory", lambda: free)
             with pytest.raises(StoreError, match="FLOWATLAS_LADYBUG_BUFFER_MB"):
                 store.write(prompts)
         assert store.prompt_keys() == set()
-        assert store._buffer_mb == 128
+        assert store._buffer_mb == 64
         written = store.write(prompts)
-        assert written.prompts == 200
+        assert written.prompts == 100
         assert written.relationships == sum(prompts.table("Prompt", ["n_relationship"])["n_relationship"].to_pylist())
-        assert store._buffer_mb > 128
+        assert store._buffer_mb > 64
         assert verify(store, [model, prompts]).differences == []
 
 
