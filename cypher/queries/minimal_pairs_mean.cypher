@@ -19,14 +19,17 @@ MATCH (p:Prompt) WHERE p.complete AND p.pair IS NOT NULL /* selection of p */
 WITH p.pair AS pair, coalesce(min(CASE WHEN p.role = 'clean' THEN p.id END), min(p.id)) AS first,
   coalesce(max(CASE WHEN p.role = 'corrupted' THEN p.id END), max(p.id)) AS second
 WHERE first <> second
-MATCH (a:Prompt) WHERE a.id = first
-MATCH (b:Prompt) WHERE b.id = second
-WITH pair, first, second, b.target_id <> a.target_id AND coalesce(b.foil_id, -1) = a.target_id AS swapped
 MATCH (p:Prompt) WHERE p.complete AND p.pair = pair
 MATCH (h:Head)-[c:CONCATENATES]->(o:State) WHERE h.prompt = p.id AND h.position = p.n_tokens - 1
 WITH pair, h.layer AS layer, h.head AS head,
   max(CASE WHEN p.id = first THEN c.contribution END) AS clean,
-  max(CASE WHEN p.id <> second THEN NULL WHEN swapped THEN c.foil_contribution ELSE c.contribution END) AS corrupted
+  max(CASE WHEN p.id = second THEN c.contribution END) AS own,
+  max(CASE WHEN p.id = second THEN c.foil_contribution END) AS foil,
+  max(CASE WHEN p.id = first THEN p.target_id END) AS wanted,
+  max(CASE WHEN p.id = second THEN p.target_id END) AS second_target,
+  max(CASE WHEN p.id = second THEN coalesce(p.foil_id, -1) END) AS second_foil
+WITH pair, layer, head, clean,
+  CASE WHEN second_target <> wanted AND second_foil = wanted THEN foil ELSE own END AS corrupted
 WHERE clean IS NOT NULL AND corrupted IS NOT NULL
 WITH layer, head, avg(clean) AS mean_clean, avg(corrupted) AS mean_corrupted, count(*) AS pairs
 RETURN layer, head, mean_corrupted - mean_clean AS mean_change, mean_clean, mean_corrupted, pairs

@@ -3,6 +3,8 @@
 //
 // What figures 19 and 20 compare with values and queries: through the QK circuit, and without it where the prompts were
 // ingested with the lens `naive`.
+// A row for every key of every prompt: over a thousand prompts ask for one layer at a time, or for few prompts; the rows
+// of all layers fill the database's memory (`FLOWATLAS_LADYBUG_BUFFER_MB`).
 //
 // topic: alignment
 // parameters:

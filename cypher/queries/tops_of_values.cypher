@@ -2,6 +2,8 @@
 // The top tokens of the memory values of every head at the last position, prompt by prompt.
 //
 // What figures 5 and 16 to 19 are computed from.
+// A row for every value of every prompt: over a thousand prompts ask for one layer at a time, or for few prompts; the rows
+// of all layers fill the database's memory (`FLOWATLAS_LADYBUG_BUFFER_MB`).
 //
 // topic: alignment
 // parameters:
