@@ -7,7 +7,7 @@ last position is replaced by its mean over the data set (mean ablation), in pair
 the corrupted prompt (patching), and the fall of the target's logit is compared with what
 `top_heads_by_contribution`, `heads_always_promoting_target` and `minimal_pairs_mean` say of the head,
 as Spearman's rank correlation. Reported, not asserted: heads also act through later layers, which
-direct effects leave out; so the last layer, whose heads have none behind them, is told apart.
+direct effects leave out.
 """
 
 from __future__ import annotations
@@ -162,10 +162,7 @@ def _print(name: str, measured: Heads, claimed: Heads) -> None:
             for layer, head in best
         )
     )
-    last = max(layer for layer, _ in measured)
     ratio(f"rank correlation with ablation, {name}", agreement(measured, claimed))
-    final = {place: fall for place, fall in measured.items() if place[0] == last}
-    ratio(f"rank correlation with ablation, last layer, {name}", agreement(final, claimed))
 
 
 def main() -> None:

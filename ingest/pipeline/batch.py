@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,10 +71,8 @@ class Workshop:
         return self.model.decoder
 
 
-def graph_tables(
-    workshop: Workshop, prepared: Sequence[Prepared], settle: Callable[[], None] = lambda: None
-) -> dict[str, pa.Table]:
-    """The shard's tables of a batch of prompts, numbered in their order; `settle` is called before they are made."""
+def graph_tables(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, pa.Table]:
+    """The shard's tables of a batch of prompts, numbered in their order."""
     with workshop.seconds.of("forward"):
         forwards = workshop.model.capture([p.token_ids for p in prepared], workshop.choices.asked_positions)
     with workshop.seconds.of("decompose"):
@@ -101,7 +99,6 @@ def graph_tables(
             keep_neurons(found, workshop.choices.keep)
             row = _prompt_row(workshop, prompt, forward, wanted, target[number], foil[number])
             graphs.append(PromptGraph(row, forward, groups[number], projections[number], found, others[number]))
-    settle()
     with workshop.seconds.of("tables"):
         return batch_tables(graphs, workshop.model.tokenizer.labels)
 

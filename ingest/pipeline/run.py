@@ -79,7 +79,7 @@ def ingest(
             fresh = _load_finished(new, on_disk, writer, report)
             tell(report)
             _rank_targets(workshop, fresh, [p for p in later if p.key not in have and p.key not in on_disk])
-            shard = _computed(workshop, fresh, job, report, tell, writer.settle)
+            shard = _computed(workshop, fresh, job, report, tell)
             if shard is not None:
                 report.add_shard(shard)
                 writer.write(shard)
@@ -182,21 +182,13 @@ def _rank_targets(workshop: Workshop, prepared: list[Prepared], later: list[Prep
         workshop.ranks.prepare(asked_tokens(prepared), asked_tokens(later))
 
 
-def _computed(
-    workshop: Workshop,
-    prepared: list[Prepared],
-    job: Job,
-    report: Report,
-    tell: Progress,
-    settle: Callable[[], None],
-) -> Shard | None:
+def _computed(workshop: Workshop, prepared: list[Prepared], job: Job, report: Report, tell: Progress) -> Shard | None:
     """The shard of the prompts in `prepared`, computed batch by batch; those done so far when asked to stop."""
     parts: list[dict[str, pa.Table]] = []
     for batch in batches(workshop, prepared):
-        for numbers, tables in _tables(workshop, prepared, batch, job, report, settle):
+        for numbers, tables in _tables(workshop, prepared, batch, job, report):
             parts.append(renumber(tables, dict(enumerate(numbers))))
             report.computed += len(numbers)
-        give_back()
         tell(report)
         if job.stop():
             break
@@ -210,16 +202,11 @@ def _computed(
 
 
 def _tables(
-    workshop: Workshop,
-    prepared: list[Prepared],
-    batch: list[int],
-    job: Job,
-    report: Report,
-    settle: Callable[[], None],
+    workshop: Workshop, prepared: list[Prepared], batch: list[int], job: Job, report: Report
 ) -> Iterator[tuple[list[int], dict[str, pa.Table]]]:
     """Tables of a batch; when it fails, of each of its prompts alone, those that fail going to the report."""
     try:
-        yield batch, graph_tables(workshop, [prepared[number] for number in batch], settle)
+        yield batch, graph_tables(workshop, [prepared[number] for number in batch])
     except ModelError as error:
         if job.strict:
             raise
@@ -228,7 +215,7 @@ def _tables(
             report.refused.append(Refused(source.where, source.text, error.problem.rstrip(".")))
             return
         for number in batch:
-            yield from _tables(workshop, prepared, [number], job, report, settle)
+            yield from _tables(workshop, prepared, [number], job, report)
 
 
 def _joined(parts: list[dict[str, pa.Table]]) -> dict[str, pa.Table]:

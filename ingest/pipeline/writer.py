@@ -43,10 +43,6 @@ class StoreWriter:
         self._write_collected()
         self._start(lambda: self._store.write(shard, only=keys))
 
-    def settle(self) -> None:
-        """Wait for the write that is going on: a shard in the making beside it would take a GB more. Raises StoreError."""
-        self._wait()
-
     def finish(self) -> None:
         """Wait until everything is written. Raises StoreError."""
         self._write_collected()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,8 @@ def test_a_thousand_tokens_are_counted_first_and_bounded(tmp_path: Path, monkeyp
     file.write_text("".join(json.dumps({"prompt": text, "target": " is"}) + "\n" for text in texts))
     batches: list[int] = []
 
-    def noted(workshop: Workshop, prepared: Sequence[Prepared], settle: Callable[[], None]) -> dict[str, pa.Table]:
-        tables = graph_tables(workshop, prepared, settle)
+    def noted(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, pa.Table]:
+        tables = graph_tables(workshop, prepared)
         batches.append(sum(tables["Prompt"]["n_state"].to_pylist()))
         return tables
 
