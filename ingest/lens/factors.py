@@ -23,8 +23,8 @@ from ingest.lens.workers import Workers
 
 Array = np.ndarray
 
-MEMORY_BYTES = 256 * 2**20
-"""Matrices kept in memory, all circuits together."""
+MEMORY_BYTES = 64 * 2**20
+"""Matrices kept in memory, all circuits together: those of a small model, of a large one too few to matter."""
 
 
 class Factors:

@@ -20,7 +20,7 @@ from ingest.neurons.index import NeuronIndex
 
 Array = np.ndarray
 
-HELD_BYTES = 256 * 2**20
+HELD_BYTES = 128 * 2**20
 """Ranks that are held in memory, as long as the prompts at hand do not need more."""
 
 
@@ -36,6 +36,7 @@ class TargetRanks:
         self._decoder = decoder
         self._lens = lens
         self._cache = None if cache is None else cache / decoder.fingerprint / "neuron_ranks"
+        self._kind = np.dtype(np.uint16 if lens.vocabulary <= np.iinfo(np.uint16).max else np.int32)
         self._ranks: dict[int, Int[Array, "2 n_neuron"]] = {}
 
     def prepare(self, tokens: Iterable[int], ahead: Iterable[int] = ()) -> None:
@@ -44,7 +45,7 @@ class TargetRanks:
         The pass takes tokens of `ahead`, which will be wanted later, along: as many as memory may hold.
         """
         wanted = _ids(tokens)
-        most = HELD_BYTES // (8 * self.index.total)
+        most = HELD_BYTES // (2 * self._kind.itemsize * self.index.total)
         if len(self._ranks.keys() | set(wanted)) > most:
             self._ranks = {token: self._ranks[token] for token in wanted if token in self._ranks}
         missing = [token for token in wanted if token not in self._ranks and not self._load(token)]
@@ -56,7 +57,7 @@ class TargetRanks:
 
     def _rank(self, missing: list[int]) -> None:
         ids = np.asarray(missing, dtype=np.int64)
-        found = np.empty((2, self.index.total, len(missing)), np.int32)
+        found = np.empty((2, self.index.total, len(missing)), self._kind)
         for layer in range(self.index.n_layer):
             weights = self._decoder.layer(layer)
             matrices = (weights.w_o.reshape(self.index.n_attention_output, -1), weights.mlp_value)
@@ -86,7 +87,7 @@ class TargetRanks:
             return False
         if ranks.shape != (2, self.index.total):
             return False
-        self._ranks[token] = ranks
+        self._ranks[token] = ranks.astype(self._kind, copy=False)
         return True
 
     def _save(self, token: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from flowatlas.errors import InputError, ModelError
+from flowatlas.settings import settings
 from flowatlas.shards import Shard, remove_unfinished, renumber, shards, write_shard
 from flowatlas.stores.base import Store
 from flowatlas.stores.memory import give_back, return_early
@@ -20,6 +21,7 @@ from ingest.neurons.kept import kept
 from ingest.neurons.table import model_table, neuron_table
 from ingest.pipeline.batch import Seconds, Workshop, graph_tables
 from ingest.pipeline.correct import Selection, answered_right
+from ingest.pipeline.memory import MemoryWatch
 from ingest.pipeline.prepare import Choices, Prepared, Refused, prepare
 from ingest.pipeline.report import Progress, Report
 from ingest.pipeline.windows import asked_tokens, batches, looking_ahead, windows
@@ -73,11 +75,13 @@ def ingest(
     prepared = _usable(inputs, model, job, report)
     if job.selection is not None:
         prepared = answered_right(prepared, workshop, job.selection)
-    with StoreWriter(job.store, workshop.seconds, report.add) as writer:
+    with MemoryWatch() as memory, StoreWriter(job.store, workshop.seconds, report.add) as writer:
         for window, later in looking_ahead(windows(prepared, workshop)):
             new = _without_known(window, have, report)
             fresh = _load_finished(new, on_disk, writer, report)
             tell(report)
+            if memory.most > settings().ingest_memory_mb << 20:
+                writer.wait()
             _rank_targets(workshop, fresh, [p for p in later if p.key not in have and p.key not in on_disk])
             shard = _computed(workshop, fresh, job, report, tell)
             if shard is not None:

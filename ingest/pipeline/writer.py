@@ -43,10 +43,16 @@ class StoreWriter:
         self._write_collected()
         self._start(lambda: self._store.write(shard, only=keys))
 
+    def wait(self) -> None:
+        """Wait for the write at hand. Raises StoreError."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
     def finish(self) -> None:
         """Wait until everything is written. Raises StoreError."""
         self._write_collected()
-        self._wait()
+        self.wait()
 
     def _write_collected(self) -> None:
         shards, self._collected = self._collected, []
@@ -56,13 +62,8 @@ class StoreWriter:
             self._start(lambda: self._store.write_all(shards))
 
     def _start(self, work: Work) -> None:
-        self._wait()
+        self.wait()
         self._running = self._pool.submit(self._run, work)
-
-    def _wait(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            running.result()
 
     def _run(self, work: Work) -> None:
         with self._seconds.of("store"):

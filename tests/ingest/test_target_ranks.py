@@ -35,7 +35,7 @@ def test_tokens_ahead_go_along_as_far_as_memory_allows(tmp_path: Path, monkeypat
         alone[token] = [single.of(np.full(n, token), np.arange(n), np.full(n, sign)) for sign in (True, False)]
     asked.clear()
 
-    monkeypatch.setattr(ranks, "HELD_BYTES", 4 * 8 * n)
+    monkeypatch.setattr(ranks, "HELD_BYTES", 4 * 4 * n)
     found = TargetRanks(model.decoder, lens, tmp_path / "cache")
     found.prepare([5, -1, 5], ahead=[3, 9, 5, -1, 11, 7])
     assert asked == [[5, 3, 9, 11]] * passes
