@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -154,29 +154,48 @@ def as_table(names: Sequence[str], rows: list[dict[str, Any]], width: int = WIDT
         return ""
     cells = {name: [_cell(row[name]) for row in rows] for name in names}
     number = {n: all(isinstance(r[n], (int, float)) or r[n] is None for r in rows) and bool(rows) for n in names}
-    widths = _fitted(cells, number, width)
+    headings = _headings(cells, width)
+    widths = _fitted(cells, headings, number, width)
     left_out = [name for name in names if name not in widths]
     if left_out:
         people.print(f"Not shown: {', '.join(left_out)}. All columns: --format csv, or json.", style="dim")
-    lines = ["  ".join(_padded(name, w, number[name]) for name, w in widths.items()).rstrip()]
+
+    def line(texts: Mapping[str, str]) -> str:
+        return "  ".join(_padded(texts[name], w, number[name]) for name, w in widths.items()).rstrip()
+
+    lines = [line({name: heading[n] for name, heading in headings.items()}) for n in (0, 1)]
     lines.append("  ".join("-" * w for w in widths.values()))
-    lines += [
-        "  ".join(_padded(cells[name][i], w, number[name]) for name, w in widths.items()).rstrip()
-        for i in range(len(rows))
-    ]
-    return "\n".join(lines) + "\n"
+    lines += [line({name: cells[name][i] for name in widths}) for i in range(len(rows))]
+    return "\n".join(lines if lines[0] else lines[1:]) + "\n"
 
 
-def _fitted(cells: dict[str, list[str]], number: dict[str, bool], width: int) -> dict[str, int]:
+def _headings(cells: dict[str, list[str]], width: int) -> dict[str, tuple[str, str]]:
+    """Names of the columns in one line, or over two where the table would be too wide and the cells are narrower."""
+    longest = {name: max(map(_length, column), default=0) for name, column in cells.items()}
+    if sum(max(_length(name), longest[name]) + 2 for name in cells) - 2 <= width:
+        return {name: ("", name) for name in cells}
+    return {name: _in_two(name) if _length(name) > longest[name] else ("", name) for name in cells}
+
+
+def _in_two(name: str) -> tuple[str, str]:
+    """A name in two parts, cut after the underscore that leaves the narrowest."""
+    parts = [("", name), *((name[: i + 1], name[i + 1 :]) for i, sign in enumerate(name) if sign == "_")]
+    return min(parts, key=lambda part: max(map(_length, part)))
+
+
+def _fitted(
+    cells: dict[str, list[str]], headings: dict[str, tuple[str, str]], number: dict[str, bool], width: int
+) -> dict[str, int]:
     """Widths of the columns that are shown: texts shrink first, then the last columns go."""
-    natural = {name: max([_length(name), *(_length(c) for c in column)]) for name, column in cells.items()}
-    widths = {name: w if number[name] else min(w, max(_CELL, _length(name))) for name, w in natural.items()}
+    heading = {name: max(map(_length, lines)) for name, lines in headings.items()}
+    natural = {name: max([heading[name], *(_length(c) for c in column)]) for name, column in cells.items()}
+    widths = {name: w if number[name] else min(w, max(_CELL, heading[name])) for name, w in natural.items()}
 
     def total() -> int:
         return sum(widths.values()) + 2 * (len(widths) - 1)
 
     def floor(name: str) -> int:
-        return min(natural[name], max(_LEAST, _length(name)))
+        return min(natural[name], max(_LEAST, heading[name]))
 
     while total() > width:
         texts = [name for name in widths if not number[name] and widths[name] > floor(name)]
@@ -185,7 +204,7 @@ def _fitted(cells: dict[str, list[str]], number: dict[str, bool], width: int) ->
         elif len(widths) > 1:
             widths.popitem()
             kept = {
-                name: w if number[name] else min(natural[name], max(_CELL, _length(name))) for name, w in widths.items()
+                name: w if number[name] else min(natural[name], max(_CELL, heading[name])) for name, w in widths.items()
             }
             widths.update(kept)
         else:

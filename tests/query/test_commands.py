@@ -190,3 +190,14 @@ def test_wide_tables_are_cut_to_the_width() -> None:
     rows = [{f"column_{i}": "x" * 60 for i in range(12)}]
     assert max(map(len, as_table(list(rows[0]), rows).splitlines())) <= 100
     assert as_table(["only"], [{"only": "東京" * 80}])
+
+
+def test_headings_go_over_two_lines_before_a_column_is_left_out() -> None:
+    names = [f"{word}_number_{i}" for word in ("clean", "corrupted") for i in range(3)]
+    row = dict.fromkeys(names, 0.25)
+    assert as_table(names, [row], width=120).splitlines()[0].split() == names
+    upper, lower, rule, cells = as_table(names, [row], width=70).splitlines()
+    assert [top + end for top, end in zip(upper.split(), lower.split(), strict=True)] == names
+    assert cells.split() == ["0.25"] * len(names)
+    assert [len(part) for part in rule.split()] == [len("number_0")] * 3 + [len("corrupted_")] * 3
+    assert max(map(len, (upper, lower, rule, cells))) <= 70
