@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where ingest computes: auto, cpu or cuda")
     shard_prompts: int = Field(128, ge=1, description="prompts a shard and a write to the store")
     ingest_memory_mb: int = Field(
-        3840, ge=0, description="memory an ingest takes beside its model, MiB; above, lens and store take turns"
+        5120, ge=0, description="memory an ingest takes beside its model, MiB; above, lens and store take turns"
     )
     neo4j_user: str = Field("neo4j", description="user name on the Neo4j server")
     neo4j_password: SecretStr | None = Field(None, description="password on the Neo4j server")

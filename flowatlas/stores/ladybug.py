@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 
 _ROWS_A_COPY: Final = 1_000_000
 _ROWS_IN_POOL: Final = 2
-_FILE_IN_POOL: Final = 10
-"""A write needs room in the pool for its rows twice, and for a tenth of what is in the file (measured)."""
+_FILE_IN_POOL: Final = 20
+"""A write needs room in the pool for its rows twice, and for a twentieth of what is in the file (measured)."""
 
 _OF_A_PROMPT: Final = tuple(
     table.name for table in NODE_TABLES if table.label not in (Label.MODEL, Label.NEURON, Label.PROMPT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -59,6 +59,7 @@ class Workshop:
     choices: Choices
     threads: int
     seconds: Seconds = field(default_factory=Seconds)
+    before_tables: Callable[[], None] = lambda: None
 
     @cached_property
     def shape(self) -> GraphShape:
@@ -99,6 +100,7 @@ def graph_tables(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, 
             keep_neurons(found, workshop.choices.keep)
             row = _prompt_row(workshop, prompt, forward, wanted, target[number], foil[number])
             graphs.append(PromptGraph(row, forward, groups[number], projections[number], found, others[number]))
+    workshop.before_tables()
     with workshop.seconds.of("tables"):
         return batch_tables(graphs, workshop.model.tokenizer.labels)
 

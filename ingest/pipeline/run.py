@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
     from ingest.lens.on_device import Device
     from ingest.prompts import Broken, PromptInput
+
+_TABLES_APART: Final = 0.5
+"""Share of the memory that an ingest may take from which tables wait for the write at hand."""
 
 
 def _silent(_: Report, __: str = "") -> None:
@@ -76,12 +80,18 @@ def ingest(
     if job.selection is not None:
         prepared = answered_right(prepared, workshop, job.selection)
     with MemoryWatch() as memory, StoreWriter(job.store, workshop.seconds, report.add) as writer:
+
+        def take_turns(share: float) -> None:
+            if memory.most > share * (settings().ingest_memory_mb << 20):
+                writer.wait()
+
+        # Tables and a write's checkpoint are the peaks of either: apart they take half a GB less, for 3 % of the time.
+        workshop.before_tables = partial(take_turns, _TABLES_APART)
         for window, later in looking_ahead(windows(prepared, workshop)):
             new = _without_known(window, have, report)
             fresh = _load_finished(new, on_disk, writer, report)
             tell(report)
-            if memory.most > settings().ingest_memory_mb << 20:
-                writer.wait()
+            take_turns(1.0)
             _rank_targets(workshop, fresh, [p for p in later if p.key not in have and p.key not in on_disk])
             shard = _computed(workshop, fresh, job, report, tell)
             if shard is not None:

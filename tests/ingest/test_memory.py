@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,26 +17,29 @@ from flowatlas.settings import settings
 from flowatlas.shards import Shard
 from flowatlas.stores.base import Written
 from flowatlas.stores.ladybug import LadybugStore
-from ingest.architecture.decoder import Forward
-from ingest.architecture.load import LoadedModel, load_model
+from ingest.architecture.load import load_model
+from ingest.pipeline import batch, run
 from ingest.pipeline.memory import MemoryWatch
-from ingest.pipeline.run import Job, ingest
 from ingest.prompts import PromptInput
 from support.models import random_model
 
 WRITE_SECONDS = 0.7
+ALLOWED = 100
 
 
-@pytest.mark.parametrize(("allowed", "beside"), [(1 << 20, True), (0, False)])
+@pytest.mark.parametrize(
+    ("taken", "lens_beside", "tables_beside"), [(0.4, True, True), (0.6, True, False), (1.1, False, False)]
+)
 def test_lens_and_store_take_turns_where_memory_is_short(
-    allowed: int, beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taken: float, lens_beside: bool, tables_beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FLOWATLAS_INGEST_MEMORY_MB", str(allowed))
+    monkeypatch.setenv("FLOWATLAS_INGEST_MEMORY_MB", str(ALLOWED))
     monkeypatch.setenv("FLOWATLAS_SHARD_PROMPTS", "2")
+    monkeypatch.setattr(run, "MemoryWatch", lambda: nullcontext(SimpleNamespace(most=taken * (ALLOWED << 20))))
     monkeypatch.setattr(LadybugStore, "relationships_a_write", 1)
     settings.cache_clear()
-    writing, seen = [False], list[bool]()
-    write, capture = LadybugStore.write, LoadedModel.capture
+    writing, at_lens, at_tables = [False], list[bool](), list[bool]()
+    write, project, make = LadybugStore.write, batch.project_batch, batch.batch_tables
 
     def slow(self: LadybugStore, shard: Shard, *, only: frozenset[str] | None = None) -> Written:
         writing[0] = True
@@ -43,23 +48,27 @@ def test_lens_and_store_take_turns_where_memory_is_short(
         writing[0] = False
         return written
 
-    def watched(self: LoadedModel, batch: Sequence[Sequence[int]], *given: Any) -> list[Forward]:
-        time.sleep(WRITE_SECONDS / 2)  # long enough for a write to begin, and for memory to be looked at
-        if len(batch) == 2:  # a shard's prompts
+    def watched(seen: list[bool], work: Callable[..., Any]) -> Callable[..., Any]:
+        def action(*given: Any) -> Any:
+            time.sleep(WRITE_SECONDS / 4)  # long enough for a write to begin
             seen.append(writing[0])
-        return capture(self, batch, *given)
+            return work(*given)
+
+        return action
 
     model = load_model(str(random_model("gpt2", tmp_path / "model")))
     monkeypatch.setattr(LadybugStore, "write", slow)
-    monkeypatch.setattr(LoadedModel, "capture", watched)
+    monkeypatch.setattr(batch, "project_batch", watched(at_lens, project))
+    monkeypatch.setattr(batch, "batch_tables", watched(at_tables, make))
     inputs = [PromptInput(text=f"the city of {word}", where="") for word in ("Paris", "Rome", "Japan", "a", "the", "of")]
     try:
         with open_store(str(tmp_path / "s.lbug"), mode="write") as store:
-            report = ingest(inputs, model, Job(store, tmp_path / "shards"))
+            report = run.ingest(inputs, model, run.Job(store, tmp_path / "shards"))
     finally:
         settings.cache_clear()
     assert report.prompts == len(inputs)
-    assert seen == [False, beside, beside]
+    assert at_lens == [False, lens_beside, lens_beside]
+    assert at_tables == [False, tables_beside, tables_beside]
 
 
 def test_the_watch_tells_what_was_taken_and_given_back() -> None:

@@ -202,7 +202,7 @@ def test_a_shard_larger_than_the_pool_is_written_in_parts(
         store.write(model)
         assert isinstance(store, LadybugStore)
         assert store.write(prompts).prompts == 100
-        assert store._buffer_mb == 96
+        assert 96 <= store._buffer_mb < 2 * weight_of(prompts) // MB
         assert verify(store, [model, prompts]).differences == []
 
 
@@ -212,6 +212,7 @@ def test_a_pool_that_is_too_small_for_a_write_grows_while_memory_allows(
     model, prompts = large_shards
     monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 128}))
     monkeypatch.setattr("flowatlas.stores.ladybug.room", lambda _: 1 << 30)
+    monkeypatch.setattr(LadybugStore, "_provide", lambda *_: None)
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         assert isinstance(store, LadybugStore)
         store.write(model)
@@ -226,6 +227,24 @@ def test_a_pool_that_is_too_small_for_a_write_grows_while_memory_allows(
         assert written.prompts == 100
         assert written.relationships == sum(prompts.table("Prompt", ["n_relationship"])["n_relationship"].to_pylist())
         assert store._buffer_mb > 64
+        assert verify(store, [model, prompts]).differences == []
+
+
+def test_the_pool_grows_before_a_write_fails(
+    tmp_path: Path, large_shards: list[Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, prompts = large_shards
+    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 128}))
+    monkeypatch.setattr("flowatlas.stores.ladybug.room", lambda _: 1 << 30)
+    failed: list[str] = []
+    monkeypatch.setattr(LadybugStore, "_enlarge_pool", lambda _, error: failed.append(str(error)))
+    with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
+        assert isinstance(store, LadybugStore)
+        store.write(model)
+        assert store._buffer_mb == 64
+        assert store.write(prompts).prompts == 100
+        assert failed == []
+        assert store._buffer_mb >= 2 * weight_of(prompts) // MB
         assert verify(store, [model, prompts]).differences == []
 
 
