@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 
 _ROWS_A_COPY: Final = 1_000_000
 _ROWS_IN_POOL: Final = 2
-_FILE_IN_POOL: Final = 20
-"""A write needs room in the pool for its rows twice, and for a twentieth of what is in the file (measured)."""
+_FILE_IN_POOL: Final = 12
+"""A write needs room in the pool for its rows twice, and for a twelfth of what is in the file (measured)."""
 
 _OF_A_PROMPT: Final = tuple(
     table.name for table in NODE_TABLES if table.label not in (Label.MODEL, Label.NEURON, Label.PROMPT)
@@ -279,7 +279,7 @@ class LadybugStore(Store):
 
     def _enlarge_pool(self, error: PoolFullError) -> None:
         """Open the files with a larger pool; raise `error` where memory does not allow one."""
-        larger = self._buffer_mb * 3 // 2
+        larger = self._buffer_mb * 5 // 4
         if larger << 20 > psutil.virtual_memory().available // 2:
             raise error
         log.info("The buffer pool of %s was too small for a write: %d MiB from here on.", self.path, larger)
