@@ -19,7 +19,7 @@ from benchmarks.report import Ratio, machine
 
 FOLDER: Final = Path(__file__).parent
 LARGE: Final = {"ingest": ["--prompts", "1000"], "queries": ["--prompts", "100", "1000", "--neo4j"]}
-"""What `--large` asks of a measurement: an ingest of 1,000 prompts, named queries on these, and on a Neo4j server."""
+"""What `--large` asks of a measurement: an ingest of 1,000 prompts, named queries on as many, and on a Neo4j server."""
 NOT_MEASUREMENTS: Final = {"__init__", "__main__", "report", "synthetic"}
 
 

@@ -189,7 +189,11 @@ def _fitted(
     """Widths of the columns that are shown: texts shrink first, then the last columns go."""
     heading = {name: max(map(_length, lines)) for name, lines in headings.items()}
     natural = {name: max([heading[name], *(_length(c) for c in column)]) for name, column in cells.items()}
-    widths = {name: w if number[name] else min(w, max(_CELL, heading[name])) for name, w in natural.items()}
+
+    def most(name: str) -> int:
+        return natural[name] if number[name] else min(natural[name], max(_CELL, heading[name]))
+
+    widths = {name: most(name) for name in natural}
 
     def total() -> int:
         return sum(widths.values()) + 2 * (len(widths) - 1)
@@ -203,10 +207,7 @@ def _fitted(
             widths[max(texts, key=lambda name: widths[name])] -= 1
         elif len(widths) > 1:
             widths.popitem()
-            kept = {
-                name: w if number[name] else min(natural[name], max(_CELL, heading[name])) for name, w in widths.items()
-            }
-            widths.update(kept)
+            widths = {name: most(name) for name in widths}
         else:
             widths = dict.fromkeys(widths, width)
     return widths

@@ -137,7 +137,9 @@ class LadybugStore(Store):
         rows = Counter[str]()
         for group, size in split(parts, room(self._buffer_mb << 20)):
             check_space(self.path, size)
-            self._provide(_ROWS_IN_POOL * size + size_of(self.path) // _FILE_IN_POOL)
+            needed = _ROWS_IN_POOL * size + size_of(self.path) // _FILE_IN_POOL
+            if needed > self._buffer_mb << 20:
+                self._enlarge_pool(needed >> 20)
             rows += self.add(partial(tables_of, group))
         prompts = sum(len(ids) for _, ids in parts)
         return Written(prompts, skipped, *states_and_relationships(rows))
@@ -251,8 +253,9 @@ class LadybugStore(Store):
             rows = Counter[str]()
             try:
                 self._add(counted(tables(), rows))
-            except PoolFullError as error:
-                self._enlarge_pool(error)
+            except PoolFullError:
+                if not self._enlarge_pool(self._buffer_mb * 5 // 4):
+                    raise
                 if self._counts() == before:
                     continue  # else it was committed, and only its checkpoint failed
             return rows
@@ -271,21 +274,15 @@ class LadybugStore(Store):
         labels = (Label.MODEL, Label.NEURON, Label.PROMPT)
         return [int(self.read(f"MATCH (n:{label}) RETURN count(*) AS n")["n"][0].as_py()) for label in labels]
 
-    def _provide(self, pool: int) -> None:
-        """Have a pool of so many bytes, where memory allows: a checkpoint that does not fit costs the whole write."""
-        if pool > self._buffer_mb << 20 and pool <= psutil.virtual_memory().available // 2:
-            self._buffer_mb = pool >> 20
-            self._reopen()
-
-    def _enlarge_pool(self, error: PoolFullError) -> None:
-        """Open the files with a larger pool; raise `error` where memory does not allow one."""
-        larger = self._buffer_mb * 5 // 4
-        if larger << 20 > psutil.virtual_memory().available // 2:
-            raise error
-        log.info("The buffer pool of %s was too small for a write: %d MiB from here on.", self.path, larger)
-        self._buffer_mb = larger
+    def _enlarge_pool(self, buffer_mb: int) -> bool:
+        """Open the files with a larger pool, where memory allows: a write whose checkpoint does not fit is made again."""
+        if buffer_mb << 20 > psutil.virtual_memory().available // 2:
+            return False
+        log.info("The buffer pool of %s is %d MiB from here on.", self.path, buffer_mb)
+        self._buffer_mb = buffer_mb
         give_back()
         self._reopen()
+        return True
 
     @contextmanager
     def _transaction(self) -> Iterator[ladybug.Connection]:

@@ -15,6 +15,7 @@ from flowatlas.shards import Shard, remove_unfinished, shards
 from flowatlas.stores import ladybug_files, open_store
 from flowatlas.stores.invariants import violations
 from flowatlas.stores.ladybug import LadybugStore
+from flowatlas.stores.ladybug_copy import Tables
 from flowatlas.stores.load import find_shards, load_shards
 from flowatlas.stores.memory import room, split, weight, weight_of
 from flowatlas.stores.rebuild import rebuild
@@ -176,11 +177,18 @@ def test_rows_go_through_memory_in_parts_of_a_bounded_size(tmp_path: Path, monke
         assert verify(store, [model, prompts[0]]).differences == []
 
 
+def _set_pool(monkeypatch: pytest.MonkeyPatch, size: int, rows: int | None = None) -> None:
+    """A buffer pool of `size` MiB (a writer begins with half), and transactions of at most `rows` bytes where given."""
+    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": size}))
+    if rows is not None:
+        monkeypatch.setattr("flowatlas.stores.ladybug.room", lambda _: rows)
+
+
 def test_the_pool_of_the_embedded_store_has_the_size_that_is_set(
     store: LadybugStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.close()
-    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 64}))
+    _set_pool(monkeypatch, 64)
     with open_store(store.uri) as small, pytest.raises(QueryError, match="[Bb]uffer"):
         small.read("UNWIND range(1, 20000000) AS x RETURN collect(x) AS many")
 
@@ -196,7 +204,7 @@ def test_a_shard_larger_than_the_pool_is_written_in_parts(
     tmp_path: Path, large_shards: list[Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, prompts = large_shards
-    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 192}))
+    _set_pool(monkeypatch, 192)
     assert 2 * weight_of(prompts) > 96 * MB
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         store.write(model)
@@ -210,9 +218,9 @@ def test_a_pool_that_is_too_small_for_a_write_grows_while_memory_allows(
     tmp_path: Path, large_shards: list[Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, prompts = large_shards
-    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 128}))
-    monkeypatch.setattr("flowatlas.stores.ladybug.room", lambda _: 1 << 30)
-    monkeypatch.setattr(LadybugStore, "_provide", lambda *_: None)
+    _set_pool(monkeypatch, 128, rows=1 << 30)
+    monkeypatch.setattr("flowatlas.stores.ladybug._ROWS_IN_POOL", 0)
+    monkeypatch.setattr("flowatlas.stores.ladybug._FILE_IN_POOL", 1 << 40)
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         assert isinstance(store, LadybugStore)
         store.write(model)
@@ -234,17 +242,22 @@ def test_the_pool_grows_before_a_write_fails(
     tmp_path: Path, large_shards: list[Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, prompts = large_shards
-    monkeypatch.setattr("flowatlas.stores.ladybug.settings", lambda: type("Small", (), {"ladybug_buffer_mb": 128}))
-    monkeypatch.setattr("flowatlas.stores.ladybug.room", lambda _: 1 << 30)
-    failed: list[str] = []
-    monkeypatch.setattr(LadybugStore, "_enlarge_pool", lambda _, error: failed.append(str(error)))
+    _set_pool(monkeypatch, 128, rows=1 << 30)
+    pools: list[int] = []
+    add = LadybugStore._add
+
+    def tried(store: LadybugStore, tables: Tables) -> None:
+        pools.append(store._buffer_mb)
+        add(store, tables)
+
+    monkeypatch.setattr(LadybugStore, "_add", tried)
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         assert isinstance(store, LadybugStore)
         store.write(model)
-        assert store._buffer_mb == 64
         assert store.write(prompts).prompts == 100
-        assert failed == []
-        assert store._buffer_mb >= 2 * weight_of(prompts) // MB
+        assert len(pools) == 2  # the model's write, and one that did not fail
+        assert pools[0] == 64
+        assert pools[1] >= 2 * weight_of(prompts) // MB
         assert verify(store, [model, prompts]).differences == []
 
 
