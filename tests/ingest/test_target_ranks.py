@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,24 @@ def test_tokens_ahead_go_along_as_far_as_memory_allows(tmp_path: Path, monkeypat
     for token in EVERY:  # what comes from the cache is bounded too
         few.prepare([token])
     assert len(few._ranks) <= 4
+
+
+@pytest.mark.parametrize("vocabulary", [2**16 - 1, 2**16 + 40])
+def test_ranks_of_a_large_vocabulary_are_those_of_the_lens(vocabulary: int, tmp_path: Path) -> None:
+    """Ranks are held at two bytes where they fit; the last of a larger vocabulary do not."""
+    draw = np.random.default_rng(0)
+    model = load_model(str(random_model("gpt2", tmp_path / "model")))
+    unembedding = draw.standard_normal((model.decoder.d_model, vocabulary)).astype(np.float32)
+    decoder = replace(model.decoder, unembedding=unembedding, unembedding_bias=None, vocab_size=vocabulary)
+    lens = LogitLens.of(decoder, threads=1)
+    found = TargetRanks(decoder, lens, tmp_path / "cache")
+    rows = np.ascontiguousarray(decoder.layer(0).w_o.reshape(found.index.n_attention_output, -1))
+    up, _ = lens.ranks_of(rows[:1], np.arange(vocabulary))
+    tokens = [0, int(up[0].argmax())]
+    assert up[0].max() == vocabulary
+    found.prepare(tokens)
+    neurons = np.arange(len(rows))
+    for sign, expected in zip((True, False), lens.ranks_of(rows, np.asarray(tokens)), strict=True):
+        for column, token in enumerate(tokens):
+            ranks = found.of(np.full(len(rows), token), neurons, np.full(len(rows), sign))
+            assert np.array_equal(ranks, expected[:, column])
