@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from flowatlas.schema import SCHEMAS
-from flowatlas.shards import Shard, write_shard
+from flowatlas.shard_writer import write_shard
+from flowatlas.shards import Shard
 from flowatlas.vocabulary import (
     LENS_COLUMN,
     NEURON_STRIDE,

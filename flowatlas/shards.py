@@ -16,9 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +34,8 @@ from flowatlas.schema import SCHEMAS
 from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, SCHEMA_VERSION, STATE_STRIDE, Label
 
 MANIFEST: Final = "manifest.json"
-_TEMPORARY: Final = ".writing-"
+TEMPORARY: Final = ".writing-"
+"""Begin of the name of a folder that is being written; the number of its process follows."""
 
 
 class TableFile(BaseModel):
@@ -104,7 +103,7 @@ class Shard:
             file = self.path / f"{name}.parquet"
             if not file.is_file():
                 raise ShardError(f"{file} is missing.", next_step="Remove the shard and ingest its prompts again.")
-            if _hash(file) != expected.hash:
+            if hash_of(file) != expected.hash:
                 raise ShardError(
                     f"{file} has changed since it was written: its hash differs.",
                     next_step="Remove the shard and ingest its prompts again.",
@@ -116,7 +115,7 @@ class Shard:
     def _check_manifest(self) -> None:
         """A manifest has no hash of its own, but the folder's name and the files say the same."""
         manifest = self.manifest
-        name = _name(manifest.kind, manifest.model, manifest.prompts)
+        name = shard_name(manifest.kind, manifest.model, manifest.prompts)
         tables = {Label.MODEL, Label.NEURON} if manifest.kind == "model" else {Label.PROMPT}
         if self.path.name != name or not tables <= manifest.tables.keys() <= SCHEMAS.keys():
             raise self._changed()
@@ -135,44 +134,9 @@ class Shard:
         )
 
 
-def _name(kind: str, model: str, keys: list[str]) -> str:
+def shard_name(kind: str, model: str, keys: list[str]) -> str:
+    """Name of a shard's folder: what it holds, not where or when it was made."""
     return f"model-{model}" if kind == "model" else f"prompts-{_digest(sorted(keys))}"
-
-
-def write_shard(directory: Path, kind: Literal["model", "prompts"], tables: Mapping[str, pa.Table]) -> Shard:
-    """Write `tables` (name -> rows in the schema of `flowatlas.schema`) as one shard under `directory`.
-
-    The folder is written under a temporary name, synchronised to disk and renamed; writing the same
-    content again replaces nothing and returns the shard that is there. Raises ShardError when the disk is full.
-    """
-    model = str(tables["Model"]["id"][0]) if kind == "model" else str(tables["Prompt"]["model"][0])
-    keys = [] if kind == "model" else tables["Prompt"]["key"].to_pylist()
-    target = directory / _name(kind, model, keys)
-    if target.exists():
-        return Shard(target)
-    temporary = directory / f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
-    try:
-        temporary.mkdir(parents=True)
-        files = _write_tables(temporary, tables)
-        manifest = Manifest(
-            schema_version=SCHEMA_VERSION, flowatlas=__version__, kind=kind, model=model, prompts=keys, tables=files
-        )
-        _write_synced(temporary / MANIFEST, manifest.model_dump_json(indent=1))
-        _sync_directory(temporary)
-        temporary.rename(target)
-        _sync_directory(directory)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if target.exists():  # another process wrote the same content first
-            return Shard(target)
-        if isinstance(error, OSError):
-            raise ShardError(
-                f"A shard could not be written into {directory}; nothing of it is left there.",
-                known=error.strerror or str(error),
-                next_step="Make room on the disk and run the same command again: it goes on where it stopped.",
-            ) from error
-        raise
-    return Shard(target)
 
 
 def shards(directory: Path) -> Iterator[Shard]:
@@ -186,7 +150,7 @@ def shards(directory: Path) -> Iterator[Shard]:
 
 def remove_unfinished(directory: Path) -> int:
     """Remove what killed writers left behind (not what living ones are writing); how many folders there were."""
-    left = [path for path in directory.glob(f"{_TEMPORARY}*") if not _alive(path)] if directory.is_dir() else []
+    left = [path for path in directory.glob(f"{TEMPORARY}*") if not _alive(path)] if directory.is_dir() else []
     for path in left:
         shutil.rmtree(path, ignore_errors=True)
     return len(left)
@@ -194,7 +158,7 @@ def remove_unfinished(directory: Path) -> int:
 
 def _alive(temporary: Path) -> bool:
     """Whether the process that writes `temporary` still runs."""
-    owner = temporary.name.removeprefix(_TEMPORARY).split("-")[0]
+    owner = temporary.name.removeprefix(TEMPORARY).split("-")[0]
     return owner.isdigit() and int(owner) != os.getpid() and psutil.pid_exists(int(owner))
 
 
@@ -250,41 +214,11 @@ def _set(table: pa.Table, name: str, values: np.ndarray) -> pa.Table:
     return table.set_column(index, table.schema.field(name), pa.array(values, pa.int64()))
 
 
-def _write_tables(directory: Path, tables: Mapping[str, pa.Table]) -> dict[str, TableFile]:
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        written = pool.map(lambda item: _write_table(directory, *item), tables.items())
-        return dict(written)
-
-
-def _write_table(directory: Path, name: str, table: pa.Table) -> tuple[str, TableFile]:
-    file = directory / f"{name}.parquet"
-    pq.write_table(table.cast(SCHEMAS[name]), file, compression="zstd", compression_level=1, store_schema=True)
-    _sync_file(file)
-    return name, TableFile(rows=table.num_rows, bytes=file.stat().st_size, hash=_hash(file))
-
-
-def _hash(file: Path) -> str:
+def hash_of(file: Path) -> str:
+    """BLAKE2 hash of a file's bytes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _digest(parts: list[str]) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
-
-
-def _write_synced(file: Path, text: str) -> None:
-    file.write_text(text, "utf-8")
-    _sync_file(file)
-
-
-def _sync_file(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -33,17 +33,23 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class PromptGraph:
-    """One prompt's graph before it becomes tables. `row` holds the columns of its Prompt.
+    """One prompt's graph before it becomes tables, under its `number`. `row` holds the columns of its Prompt.
 
     `lenses` are the top ids of lenses other than `circuit`: for each group of `groups`, or None.
     """
 
+    number: int
     row: dict[str, object]
     forward: Forward
     groups: Sequence[VectorGroup]
     projections: Sequence[Projection]
     flows: Flows
     lenses: Mapping[Lens, Sequence[TopIds]] = field(default_factory=dict)
+
+    @property
+    def relationships(self) -> int:
+        """How many relationships there are."""
+        return sum(len(part["from"]) for parts in self.flows.tables.values() for part in parts)
 
 
 @dataclass(frozen=True)
@@ -57,34 +63,33 @@ class _Part:
 
 
 def batch_tables(graphs: Sequence[PromptGraph], labels: Sequence[str]) -> dict[str, pa.Table]:
-    """All tables of a prompts shard; prompts are numbered in their order. `labels` is the vocabulary as text."""
+    """All tables that a prompts shard has of `graphs`. `labels` is the vocabulary as text."""
     text = pa.array(labels, pa.string())
     tables = {"Token": _token_table(graphs, text)}
     by_label: defaultdict[Label, list[_Part]] = defaultdict(list)
-    for number, graph in enumerate(graphs):
+    for graph in graphs:
         for index, (group, projection) in enumerate(zip(graph.groups, graph.projections, strict=True)):
             top_ids = {lens: found[index] for lens, found in graph.lenses.items()}
-            by_label[label_of(group.kind)].append(_Part(number, group, projection, top_ids))
+            by_label[label_of(group.kind)].append(_Part(graph.number, group, projection, top_ids))
     for label in STATE_LABELS:
         tables[str(label)] = _state_table(label, by_label[label], text)
     for name in RELATIONSHIP_TABLE:
-        tables[name] = _relationship_table(name, [(n, g.flows.tables[name]) for n, g in enumerate(graphs)])
+        tables[name] = _relationship_table(name, [(graph.number, graph.flows.tables[name]) for graph in graphs])
     tables["Prompt"] = _prompt_table(graphs)
     return tables
 
 
 def _prompt_table(graphs: Sequence[PromptGraph]) -> pa.Table:
     rows = []
-    for number, graph in enumerate(graphs):
+    for graph in graphs:
         states = sum(len(group.local) for group in graph.groups)
-        relationships = sum(len(part["from"]) for parts in graph.flows.tables.values() for part in parts)
-        counts = {"id": number, "n_state": states, "n_relationship": relationships, "complete": True}
+        counts = {"id": graph.number, "n_state": states, "n_relationship": graph.relationships, "complete": True}
         rows.append(graph.row | counts)
     return pa.Table.from_pylist(rows, schema=SCHEMAS["Prompt"])
 
 
 def _token_table(graphs: Sequence[PromptGraph], text: pa.Array) -> pa.Table:
-    prompt = np.concatenate([np.full(len(graph.forward.token_ids), n) for n, graph in enumerate(graphs)])
+    prompt = np.concatenate([np.full(len(graph.forward.token_ids), graph.number) for graph in graphs])
     position = np.concatenate([np.arange(len(graph.forward.token_ids)) for graph in graphs])
     token = np.concatenate([graph.forward.token_ids for graph in graphs])
     columns = {

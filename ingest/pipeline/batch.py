@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from flowatlas.vocabulary import Lens
 from ingest.architecture.decoder import Decoder, Forward
 from ingest.decompose.directions import Directions, directions
-from ingest.decompose.effects import batch_effects
+from ingest.decompose.effects import LayerEffects, batch_effects
 from ingest.decompose.flows import flows
-from ingest.decompose.shape import GraphShape
-from ingest.decompose.vectors import vectors
+from ingest.decompose.shape import GraphShape, Numbering
+from ingest.decompose.vectors import VectorGroup, vectors
 from ingest.graph import PromptGraph, batch_tables, keep_neurons
 from ingest.lens.lens import LogitLens
-from ingest.lenses import other_lenses
+from ingest.lens.projection import Projection
+from ingest.lenses import TopIds, other_lenses
 from ingest.neurons import TargetRanks
 from ingest.pipeline.estimate import model_shape
 from ingest.pipeline.prepare import Choices, Prepared
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
 
 Array = np.ndarray
+
+PIECE_RELATIONSHIPS: Final = 1_000_000
+"""Relationships that become tables together, about."""
 
 
 @dataclass
@@ -59,7 +65,6 @@ class Workshop:
     choices: Choices
     threads: int
     seconds: Seconds = field(default_factory=Seconds)
-    before_tables: Callable[[], None] = lambda: None
 
     @cached_property
     def shape(self) -> GraphShape:
@@ -72,37 +77,78 @@ class Workshop:
         return self.model.decoder
 
 
+@dataclass(frozen=True)
+class _Projected:
+    """A prompt on its way from the lens to its tables."""
+
+    number: int
+    prompt: Prepared
+    forward: Forward
+    asked: Asked
+    numbering: Numbering
+    groups: Sequence[VectorGroup]
+    projections: Sequence[Projection]
+    lenses: Mapping[Lens, Sequence[TopIds]]
+    target: Directions
+    foil: Directions
+    effects: Sequence[LayerEffects]
+
+
 def graph_tables(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, pa.Table]:
     """The shard's tables of a batch of prompts, numbered in their order."""
+    pieces = list(graph_pieces(workshop, prepared, range(len(prepared))))
+    return {name: pa.concat_tables([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def graph_pieces(
+    workshop: Workshop, prepared: Sequence[Prepared], numbers: Sequence[int]
+) -> Iterator[dict[str, pa.Table]]:
+    """The shard's tables of a batch of prompts with these `numbers`, of a few prompts at a time.
+
+    Relationships are many: those of a whole batch, as numbers and then as tables, would take most of the memory.
+    """
+    waiting = deque(_projected(workshop, prepared, numbers))
+    while waiting:
+        graphs: list[PromptGraph] = []
+        with workshop.seconds.of("decompose"):
+            while waiting and sum(graph.relationships for graph in graphs) < PIECE_RELATIONSHIPS:
+                graphs.append(_graph(workshop, waiting.popleft()))
+        with workshop.seconds.of("tables"):
+            tables = batch_tables(graphs, workshop.model.tokenizer.labels)
+        yield tables
+
+
+def _projected(workshop: Workshop, prepared: Sequence[Prepared], numbers: Sequence[int]) -> Iterator[_Projected]:
+    """What takes the prompts of a batch together: the model, the lens and the effects of neurons."""
+    decoder = workshop.decoder
     with workshop.seconds.of("forward"):
         forwards = workshop.model.capture([p.token_ids for p in prepared], workshop.choices.asked_positions)
     with workshop.seconds.of("decompose"):
         shape = workshop.shape
         asked = [_asked(p, forward) for p, forward in zip(prepared, forwards, strict=True)]
         numberings = [shape.number(len(f.positions), len(f.token_ids)) for f in forwards]
-        groups = [list(vectors(f, workshop.decoder, shape, n)) for f, n in zip(forwards, numberings, strict=True)]
+        groups = [list(vectors(f, decoder, shape, n)) for f, n in zip(forwards, numberings, strict=True)]
     with workshop.seconds.of("lens"):
-        projections = project_batch(workshop.lens, workshop.decoder, list(zip(groups, asked, strict=True)))
-        others = other_lenses(workshop.lens, workshop.decoder, groups, workshop.choices.lenses)
+        projections = project_batch(workshop.lens, decoder, list(zip(groups, asked, strict=True)))
+        others = other_lenses(workshop.lens, decoder, groups, workshop.choices.lenses)
     with workshop.seconds.of("neuron ranks"):
         workshop.ranks.prepare(np.concatenate([a.target for a in asked]))
-    graphs = []
     with workshop.seconds.of("decompose"):
-        target = [directions(workshop.decoder, f, a.target) for f, a in zip(forwards, asked, strict=True)]
-        foil = [directions(workshop.decoder, f, a.foil) for f, a in zip(forwards, asked, strict=True)]
-        effects = batch_effects(workshop.decoder, target, foil)
-        for number, prompt in enumerate(prepared):
-            forward, wanted = forwards[number], asked[number]
-            found = flows(
-                workshop.decoder, forward, shape, numberings[number], workshop.ranks, wanted.target,
-                target[number], foil[number], effects[number],
-            )  # fmt: skip
-            keep_neurons(found, workshop.choices.keep)
-            row = _prompt_row(workshop, prompt, forward, wanted, target[number], foil[number])
-            graphs.append(PromptGraph(row, forward, groups[number], projections[number], found, others[number]))
-    workshop.before_tables()
-    with workshop.seconds.of("tables"):
-        return batch_tables(graphs, workshop.model.tokenizer.labels)
+        target = [directions(decoder, f, a.target) for f, a in zip(forwards, asked, strict=True)]
+        foil = [directions(decoder, f, a.foil) for f, a in zip(forwards, asked, strict=True)]
+        effects = batch_effects(decoder, target, foil)
+    found = (numbers, prepared, forwards, asked, numberings, groups, projections, others, target, foil, effects)
+    return map(_Projected, *found)
+
+
+def _graph(workshop: Workshop, one: _Projected) -> PromptGraph:
+    found = flows(
+        workshop.decoder, one.forward, workshop.shape, one.numbering, workshop.ranks, one.asked.target,
+        one.target, one.foil, one.effects,
+    )  # fmt: skip
+    keep_neurons(found, workshop.choices.keep)
+    row = _prompt_row(workshop, one)
+    return PromptGraph(one.number, row, one.forward, one.groups, one.projections, found, one.lenses)
 
 
 def _asked(prompt: Prepared, forward: Forward) -> Asked:
@@ -116,12 +162,11 @@ def _asked(prompt: Prepared, forward: Forward) -> Asked:
     return Asked(target, foil, forward.token_ids)
 
 
-def _prompt_row(
-    workshop: Workshop, prompt: Prepared, forward: Forward, asked: Asked, target: Directions, foil: Directions
-) -> dict[str, object]:
+def _prompt_row(workshop: Workshop, one: _Projected) -> dict[str, object]:
     """The Prompt's columns, as of its last query position."""
+    prompt, asked, target, foil = one.prompt, one.asked, one.target, one.foil
     label = workshop.model.tokenizer.label
-    logits = forward.logits[-1].astype(np.float64)
+    logits = one.forward.logits[-1].astype(np.float64)
     probabilities = _softmax(logits)
     target_id, foil_id, predicted_id = int(asked.target[-1]), int(asked.foil[-1]), int(logits.argmax())
     source = prompt.source

@@ -5,22 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from flowatlas.errors import InputError, ModelError
 from flowatlas.settings import settings
-from flowatlas.shards import Shard, remove_unfinished, renumber, shards, write_shard
+from flowatlas.shard_writer import ShardWriter, write_shard
+from flowatlas.shards import Shard, remove_unfinished, shards
 from flowatlas.stores.base import Store
 from flowatlas.stores.memory import give_back, return_early
 from ingest.lens.lens import LogitLens
 from ingest.neurons import TargetRanks
 from ingest.neurons.kept import kept
 from ingest.neurons.table import model_table, neuron_table
-from ingest.pipeline.batch import Seconds, Workshop, graph_tables
+from ingest.pipeline.batch import Seconds, Workshop, graph_pieces
 from ingest.pipeline.correct import Selection, answered_right
 from ingest.pipeline.memory import MemoryWatch
 from ingest.pipeline.prepare import Choices, Prepared, Refused, prepare
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from ingest.architecture.load import LoadedModel
     from ingest.lens.on_device import Device
     from ingest.prompts import Broken, PromptInput
-
-_TABLES_APART: Final = 0.5
-"""Share of the memory that an ingest may take from which tables wait for the write at hand."""
 
 
 def _silent(_: Report, __: str = "") -> None:
@@ -80,18 +77,12 @@ def ingest(
     if job.selection is not None:
         prepared = answered_right(prepared, workshop, job.selection)
     with MemoryWatch() as memory, StoreWriter(job.store, workshop.seconds, report.add) as writer:
-
-        def take_turns(share: float) -> None:
-            if memory.most > share * (settings().ingest_memory_mb << 20):
-                writer.wait()
-
-        # Tables and a write's checkpoint are the peaks of either: apart they take half a GB less, for 3 % of the time.
-        workshop.before_tables = partial(take_turns, _TABLES_APART)
         for window, later in looking_ahead(windows(prepared, workshop)):
             new = _without_known(window, have, report)
             fresh = _load_finished(new, on_disk, writer, report)
             tell(report)
-            take_turns(1.0)
+            if memory.most > settings().ingest_memory_mb << 20:
+                writer.wait()
             _rank_targets(workshop, fresh, [p for p in later if p.key not in have and p.key not in on_disk])
             shard = _computed(workshop, fresh, job, report, tell)
             if shard is not None:
@@ -198,29 +189,30 @@ def _rank_targets(workshop: Workshop, prepared: list[Prepared], later: list[Prep
 
 def _computed(workshop: Workshop, prepared: list[Prepared], job: Job, report: Report, tell: Progress) -> Shard | None:
     """The shard of the prompts in `prepared`, computed batch by batch; those done so far when asked to stop."""
-    parts: list[dict[str, pa.Table]] = []
-    for batch in batches(workshop, prepared):
-        for numbers, tables in _tables(workshop, prepared, batch, job, report):
-            parts.append(renumber(tables, dict(enumerate(numbers))))
-            report.computed += len(numbers)
-        tell(report)
-        if job.stop():
-            break
-    if not parts:
-        return None
-    with workshop.seconds.of("shards"):
-        shard = write_shard(job.shards, "prompts", _joined(parts))
-        parts.clear()
-        give_back()
-        return shard
+    with ShardWriter(job.shards, "prompts") as writer:
+        for batch in batches(workshop, prepared):
+            for tables in _pieces(workshop, prepared, batch, job, report):
+                with workshop.seconds.of("shards"):
+                    writer.add(tables)
+                report.computed += tables["Prompt"].num_rows
+            tell(report)
+            if job.stop():
+                break
+        with workshop.seconds.of("shards"):
+            shard = writer.finish()
+    give_back()
+    return shard
 
 
-def _tables(
+def _pieces(
     workshop: Workshop, prepared: list[Prepared], batch: list[int], job: Job, report: Report
-) -> Iterator[tuple[list[int], dict[str, pa.Table]]]:
-    """Tables of a batch; when it fails, of each of its prompts alone, those that fail going to the report."""
+) -> Iterator[dict[str, pa.Table]]:
+    """Tables of a batch; where it fails, of each of its prompts alone, those that fail going to the report."""
+    done = 0
     try:
-        yield batch, graph_tables(workshop, [prepared[number] for number in batch])
+        for tables in graph_pieces(workshop, [prepared[number] for number in batch], batch):
+            yield tables
+            done += tables["Prompt"].num_rows
     except ModelError as error:
         if job.strict:
             raise
@@ -228,16 +220,8 @@ def _tables(
             source = prepared[batch[0]].source
             report.refused.append(Refused(source.where, source.text, error.problem.rstrip(".")))
             return
-        for number in batch:
-            yield from _tables(workshop, prepared, [number], job, report)
-
-
-def _joined(parts: list[dict[str, pa.Table]]) -> dict[str, pa.Table]:
-    """Tables of several batches as one, numbered without gaps in the order of the prompts."""
-    tables = {name: pa.concat_tables([part[name] for part in parts]) for name in parts[0]}
-    tables["Prompt"] = tables["Prompt"].sort_by("id")
-    numbers = tables["Prompt"]["id"].to_pylist()
-    return renumber(tables, {number: dense for dense, number in enumerate(numbers)})
+        for number in batch[done:]:
+            yield from _pieces(workshop, prepared, [number], job, report)
 
 
 def _refuse_nothing(report: Report) -> None:

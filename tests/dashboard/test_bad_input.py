@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import BrowserContext
 
 from benchmarks import synthetic
-from flowatlas.shards import Shard, write_shard
+from flowatlas.shard_writer import write_shard
+from flowatlas.shards import Shard
 from flowatlas.stores import open_store
 from support.screen import Screen, served
 

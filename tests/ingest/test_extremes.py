@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ingest.lens.lens import LogitLens
 from ingest.neurons.kept import kept
 from ingest.pipeline import run as pipeline
 from ingest.pipeline import windows
-from ingest.pipeline.batch import Workshop, graph_tables
+from ingest.pipeline.batch import Workshop, graph_pieces
 from ingest.pipeline.prepare import Prepared
 from support.cli import flowatlas
 from support.models import random_model, save_tokenizer
@@ -81,12 +81,12 @@ def test_a_thousand_tokens_are_counted_first_and_bounded(tmp_path: Path, monkeyp
     file.write_text("".join(json.dumps({"prompt": text, "target": " is"}) + "\n" for text in texts))
     batches: list[int] = []
 
-    def noted(workshop: Workshop, prepared: Sequence[Prepared]) -> dict[str, pa.Table]:
-        tables = graph_tables(workshop, prepared)
-        batches.append(sum(tables["Prompt"]["n_state"].to_pylist()))
-        return tables
+    def noted(workshop: Workshop, prepared: Sequence[Prepared], numbers: Sequence[int]) -> Iterator[dict[str, pa.Table]]:
+        pieces = list(graph_pieces(workshop, prepared, numbers))
+        batches.append(sum(sum(tables["Prompt"]["n_state"].to_pylist()) for tables in pieces))
+        return iter(pieces)
 
-    monkeypatch.setattr(pipeline, "graph_tables", noted)
+    monkeypatch.setattr(pipeline, "graph_pieces", noted)
     monkeypatch.setattr(windows, "BATCH_STATES", 9_000)
     store = tmp_path / "s.lbug"
     said = ingest(file, model, store)

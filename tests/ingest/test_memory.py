@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,18 +27,18 @@ ALLOWED = 100
 
 
 @pytest.mark.parametrize(
-    ("taken", "lens_beside", "tables_beside"), [(0.4, True, True), (0.6, True, False), (1.1, False, False)]
+    ("taken", "beside"), [(0.9, True), (1.1, False)]
 )
 def test_lens_and_store_take_turns_where_memory_is_short(
-    taken: float, lens_beside: bool, tables_beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taken: float, beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLOWATLAS_INGEST_MEMORY_MB", str(ALLOWED))
     monkeypatch.setenv("FLOWATLAS_SHARD_PROMPTS", "2")
     monkeypatch.setattr(run, "MemoryWatch", lambda: nullcontext(SimpleNamespace(most=taken * (ALLOWED << 20))))
     monkeypatch.setattr(LadybugStore, "relationships_a_write", 1)
     settings.cache_clear()
-    writing, at_lens, at_tables = [False], list[bool](), list[bool]()
-    write, project, make = LadybugStore.write, batch.project_batch, batch.batch_tables
+    writing, at_lens = [False], list[bool]()
+    write, project = LadybugStore.write, batch.project_batch
 
     def slow(self: LadybugStore, shard: Shard, *, only: frozenset[str] | None = None) -> Written:
         writing[0] = True
@@ -48,18 +47,14 @@ def test_lens_and_store_take_turns_where_memory_is_short(
         writing[0] = False
         return written
 
-    def watched(seen: list[bool], work: Callable[..., Any]) -> Callable[..., Any]:
-        def action(*given: Any) -> Any:
-            time.sleep(WRITE_SECONDS / 4)  # long enough for a write to begin
-            seen.append(writing[0])
-            return work(*given)
-
-        return action
+    def watched(*given: Any) -> Any:
+        time.sleep(WRITE_SECONDS / 4)  # long enough for a write to begin
+        at_lens.append(writing[0])
+        return project(*given)
 
     model = load_model(str(random_model("gpt2", tmp_path / "model")))
     monkeypatch.setattr(LadybugStore, "write", slow)
-    monkeypatch.setattr(batch, "project_batch", watched(at_lens, project))
-    monkeypatch.setattr(batch, "batch_tables", watched(at_tables, make))
+    monkeypatch.setattr(batch, "project_batch", watched)
     inputs = [PromptInput(text=f"the city of {word}", where="") for word in ("Paris", "Rome", "Japan", "a", "the", "of")]
     try:
         with open_store(str(tmp_path / "s.lbug"), mode="write") as store:
@@ -67,8 +62,7 @@ def test_lens_and_store_take_turns_where_memory_is_short(
     finally:
         settings.cache_clear()
     assert report.prompts == len(inputs)
-    assert at_lens == [False, lens_beside, lens_beside]
-    assert at_tables == [False, tables_beside, tables_beside]
+    assert at_lens == [False, beside, beside]
 
 
 def test_the_watch_tells_what_was_taken_and_given_back() -> None:

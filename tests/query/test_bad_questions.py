@@ -10,7 +10,7 @@ import pytest
 import query
 from benchmarks.synthetic import TINY, model_tables, prompt_tables
 from flowatlas.errors import FlowatlasError, QueryError, UsageError
-from flowatlas.shards import write_shard
+from flowatlas.shard_writer import write_shard
 from flowatlas.stores import open_store
 from flowatlas.stores.base import Store
 

@@ -10,7 +10,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from flowatlas.errors import QueryError, SchemaVersionError, ShardError, StoreError
-from flowatlas.shards import Shard, renumber, write_shard
+from flowatlas.shard_writer import write_shard
+from flowatlas.shards import Shard, renumber
 from flowatlas.stores import open_store
 from flowatlas.stores.base import Limits, Store, Written
 from flowatlas.stores.load import load_shards

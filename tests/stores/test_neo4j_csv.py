@@ -10,7 +10,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from flowatlas.errors import StoreError
-from flowatlas.shards import Shard, write_shard
+from flowatlas.shard_writer import write_shard
+from flowatlas.shards import Shard
 from flowatlas.stores.neo4j_csv import DELIMITERS, write_csv
 from support.synthetic_shards import PROMPTS, tiny_shards
 

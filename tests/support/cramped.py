@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowatlas.shards import Shard, write_shard
+from flowatlas.shard_writer import write_shard
+from flowatlas.shards import Shard
 from flowatlas.stores import ladybug_files, open_store
 
 
