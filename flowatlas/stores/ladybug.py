@@ -34,20 +34,20 @@ from flowatlas.stores.ladybug_files import (
     replacement,
     size_of,
 )
-from flowatlas.stores.ladybug_put import put
 from flowatlas.stores.ladybug_reader import Reader, run
-from flowatlas.stores.ladybug_schema import META
+from flowatlas.stores.ladybug_schema import META, as_stored, copy_node, copy_relationship
 from flowatlas.stores.memory import give_back, return_early, room, split, weight_of
 from flowatlas.stores.questions import Questions
 from flowatlas.stores.shard_rows import counted, missing_model, plan, states_and_relationships, tables_of
 from flowatlas.stores.writer_lock import WriterLock
-from flowatlas.vocabulary import NODE_TABLES, SCHEMA_VERSION, Label
+from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLE, SCHEMA_VERSION, Label
 
 log = logging.getLogger(__name__)
 
+_ROWS_A_COPY: Final = 1_000_000
 _ROWS_IN_POOL: Final = 2
-_FILE_IN_POOL: Final = 40
-"""A write needs room in the pool for its rows twice, and for a part of what is in the file (measured)."""
+_FILE_IN_POOL: Final = 12
+"""A write needs room in the pool for its rows twice, and for a twelfth of what is in the file (measured)."""
 
 _OF_A_PROMPT: Final = tuple(
     table.name for table in NODE_TABLES if table.label not in (Label.MODEL, Label.NEURON, Label.PROMPT)
@@ -264,7 +264,9 @@ class LadybugStore(Store):
         with self._transaction() as connection:
             for name, rows in tables:
                 if rows.num_rows:
-                    put(connection, name, rows)
+                    relationship = RELATIONSHIP_TABLE.get(name)
+                    statement = copy_relationship(relationship) if relationship else copy_node(name)
+                    _copy(connection, statement, as_stored(rows))
             give_back()  # a quarter of a GB less while the checkpoint runs (measured)
 
     def _counts(self) -> list[int]:
@@ -304,6 +306,20 @@ class LadybugStore(Store):
             raise failed_write(self.path, error) from error
         connection.close()
         self._reopen()
+
+
+def _copy(connection: ladybug.Connection, statement: str, rows: pa.Table) -> None:
+    """Run a COPY, of many rows in parts: 0.3 GB less, and no slower (measured).
+
+    Of relationships it takes 8 MB for every 131,072 nodes that the tables at their ends hold, whatever its rows. Cypher's
+    CREATE does not, but must not be in a transaction beside a COPY: the log holds what it made and not what was copied,
+    and gives that part alone back when the checkpoint fails (ladybug 0.22.0).
+
+    The connection would keep a statement that it prepared itself, and with it the rows, until it closes.
+    """
+    for start in range(0, rows.num_rows, _ROWS_A_COPY):
+        given = {"rows": rows.slice(start, _ROWS_A_COPY)}
+        connection.execute(ladybug.PreparedStatement(connection, statement, given), given)
 
 
 def _locked(path: Path) -> WriterLock:

@@ -60,21 +60,6 @@ def copy_relationship(table: RelationshipTable) -> str:
     return f"COPY {quoted(table.type)} FROM $rows{which}"
 
 
-def create_relationship(table: RelationshipTable) -> str:
-    """Statement that makes a relationship for every row of `$rows` whose ends are there, and counts them.
-
-    One end after the other: then both are found by their keys, not by reading the tables.
-    """
-    names = [column.name for column in table.columns]
-    carried = "".join(f", {quoted(name)} AS column_{number}" for number, name in enumerate(names))
-    properties = ", ".join(f"{quoted(name)}: column_{number}" for number, name in enumerate(names))
-    return (
-        f"LOAD FROM $rows MATCH (a:{quoted(table.source)}) WHERE a.id = `from` WITH a, `to` AS target{carried} "
-        f"MATCH (b:{quoted(table.target)}) WHERE b.id = target "
-        f"CREATE (a)-[:{quoted(table.type)}{f' {{{properties}}}' if names else ''}]->(b) RETURN count(*) AS created"
-    )
-
-
 def as_stored(rows: pa.Table) -> pa.Table:
     """`rows` with the types of the tables: lists of numbers at their fixed length."""
     return fixed_lists(rows, pa.float32(), TOP_TOKENS)

@@ -9,6 +9,7 @@ import neo4j
 import pyarrow as pa
 from neo4j.exceptions import ConstraintError, IncompleteCommit
 
+from flowatlas.errors import StoreError
 from flowatlas.shards import Shard, renumber
 from flowatlas.stores.base import Written
 from flowatlas.stores.neo4j_driver import once_if_too_large
@@ -95,9 +96,10 @@ def delete_prompt(transaction: neo4j.ManagedTransaction, prompt: int) -> int:
     return done.counters.nodes_deleted
 
 
-def _run(transaction: neo4j.ManagedTransaction, /, text: str, **parameters: object) -> None:
+def _run(transaction: neo4j.ManagedTransaction, /, text: str, **parameters: object) -> int:
+    """Run a statement; how many relationships it made."""
     with once_if_too_large():
-        transaction.run(text, parameters).consume()
+        return transaction.run(text, parameters).consume().counters.relationships_created
 
 
 def _take_ids(transaction: neo4j.ManagedTransaction, number: int) -> int:
@@ -148,9 +150,15 @@ def _write_prompt(transaction: neo4j.ManagedTransaction, prompt: int, tables: Ma
         relationship = RELATIONSHIP_TABLE.get(name)
         if relationship is None:
             _run(transaction, create_nodes(NODE_TABLE[Label(name)]), rows=row_lists(table))
-        elif relationship.type in (Type.ACTIVATES, Type.WRITES):
+            continue
+        if relationship.type in (Type.ACTIVATES, Type.WRITES):
             columns, groups = neuron_groups(table, relationship)
-            _run(transaction, create_neuron_relationships(relationship, columns), groups=groups)
+            made = _run(transaction, create_neuron_relationships(relationship, columns), groups=groups)
         else:
-            _run(transaction, create_relationships(relationship), rows=row_lists(table))
+            made = _run(transaction, create_relationships(relationship), rows=row_lists(table))
+        if made != table.num_rows:
+            raise StoreError(
+                f"{table.num_rows - made} relationships of {name} join nodes that are not there; the prompt is not in the store.",
+                next_step="Compare the shard with its model's: flowatlas store verify.",
+            )
     return True

@@ -24,7 +24,7 @@ from ingest.lens.workers import Workers
 Array = np.ndarray
 
 MEMORY_BYTES = 64 * 2**20
-"""Matrices kept in memory, all circuits together: those of a small model, of a large one too few to matter."""
+"""Matrices kept in memory, all circuits together: those of a small model. Where they do not all fit none is kept."""
 
 
 class Factors:
@@ -112,6 +112,7 @@ class Factors:
                 self._memory_left -= matrix.nbytes
                 self._kept[name] = matrix.copy()
                 return self._kept[name]
+            self._let_go()
             if self._folder is None:
                 return matrix
             damaged = self._folder / f"{name}.npy"  # or it would have been found
@@ -122,3 +123,8 @@ class Factors:
             self._disk_left -= matrix.nbytes
         keep(self._folder / f"{name}.npy", lambda stream: np.save(stream, matrix))
         return matrix
+
+    def _let_go(self) -> None:
+        """Keep nothing in memory from here on: the few that fitted would save next to nothing."""
+        self._memory_left = 0
+        self._kept = {name: matrix for name, matrix in self._kept.items() if isinstance(matrix, np.memmap)}

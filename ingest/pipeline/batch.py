@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from flowatlas.stores.memory import give_back
 from flowatlas.vocabulary import Lens
 from ingest.architecture.decoder import Decoder, Forward
 from ingest.decompose.directions import Directions, directions
@@ -123,6 +124,7 @@ def _projected(workshop: Workshop, prepared: Sequence[Prepared], numbers: Sequen
     decoder = workshop.decoder
     with workshop.seconds.of("forward"):
         forwards = workshop.model.capture([p.token_ids for p in prepared], workshop.choices.asked_positions)
+        give_back()  # a tenth of a GB after the forward pass, and again after the lens (measured)
     with workshop.seconds.of("decompose"):
         shape = workshop.shape
         asked = [_asked(p, forward) for p, forward in zip(prepared, forwards, strict=True)]
@@ -131,6 +133,7 @@ def _projected(workshop: Workshop, prepared: Sequence[Prepared], numbers: Sequen
     with workshop.seconds.of("lens"):
         projections = project_batch(workshop.lens, decoder, list(zip(groups, asked, strict=True)))
         others = other_lenses(workshop.lens, decoder, groups, workshop.choices.lenses)
+        give_back()
     with workshop.seconds.of("neuron ranks"):
         workshop.ranks.prepare(np.concatenate([a.target for a in asked]))
     with workshop.seconds.of("decompose"):
