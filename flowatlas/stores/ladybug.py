@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 
 _ROWS_A_COPY: Final = 1_000_000
 _ROWS_IN_POOL: Final = 2
-_FILE_IN_POOL: Final = 12
-"""A write needs room in the pool for its rows twice, and for a twelfth of what is in the file (measured)."""
+_FILE_IN_POOL: Final = 8
+"""A write needs room in the pool for its rows twice, and for an eighth of what is in the file: with a twelfth one in sixteen was made again (measured)."""
 
 _OF_A_PROMPT: Final = tuple(
     table.name for table in NODE_TABLES if table.label not in (Label.MODEL, Label.NEURON, Label.PROMPT)
