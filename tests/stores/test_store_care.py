@@ -220,7 +220,7 @@ def test_a_pool_that_is_too_small_for_a_write_grows_while_memory_allows(
     model, prompts = large_shards
     _set_pool(monkeypatch, 128, rows=1 << 30)
     monkeypatch.setattr("flowatlas.stores.ladybug._ROWS_IN_POOL", 0)
-    monkeypatch.setattr("flowatlas.stores.ladybug._FILE_IN_POOL", 1 << 40)
+    monkeypatch.setattr("flowatlas.stores.ladybug._ENTRY_BYTES", 0)
     with open_store(str(tmp_path / "a.lbug"), mode="write") as store:
         assert isinstance(store, LadybugStore)
         store.write(model)
