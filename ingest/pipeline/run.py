@@ -189,6 +189,8 @@ def _rank_targets(workshop: Workshop, prepared: list[Prepared], later: list[Prep
 
 def _computed(workshop: Workshop, prepared: list[Prepared], job: Job, report: Report, tell: Progress) -> Shard | None:
     """The shard of the prompts in `prepared`, computed batch by batch; those done so far when asked to stop."""
+    if not prepared:
+        return None
     with ShardWriter(job.shards, "prompts") as writer:
         for batch in batches(workshop, prepared):
             for tables in _pieces(workshop, prepared, batch, job, report):
