@@ -10,22 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowatlas import __version__
+from flowatlas.disk import sync
 from flowatlas.errors import ShardError
 from flowatlas.schema import SCHEMAS
-from flowatlas.shards import MANIFEST, TEMPORARY, Manifest, Shard, TableFile, hash_of, renumber, shard_name
+from flowatlas.shards import MANIFEST, TEMPORARY, Manifest, Shard, ShardKind, TableFile, hash_of, renumber, shard_name
 from flowatlas.vocabulary import SCHEMA_VERSION, Label
 
-Kind = Literal["model", "prompts"]
 Tables = Mapping[str, pa.Table]
 Made = TypeVar("Made")
 
-_COMPRESSION: Final = {"compression": "zstd", "compression_level": 1}
+_PARQUET: Final = {"store_schema": True, "compression": "zstd", "compression_level": 1}
 
 
 class ShardWriter:
@@ -36,9 +36,9 @@ class ShardWriter:
     when nothing can be written.
     """
 
-    def __init__(self, directory: Path, kind: Kind) -> None:
+    def __init__(self, directory: Path, kind: ShardKind) -> None:
         self._directory = directory
-        self._kind: Kind = kind
+        self._kind = kind
         self._temporary = directory / f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
         self._files: dict[str, pq.ParquetWriter] = {}
         self._names_it = Label.MODEL if kind == "model" else Label.PROMPT
@@ -74,7 +74,7 @@ class ShardWriter:
             return
         for name in self._files:
             rows = renumber({name: pq.read_table(self._file(name), schema=SCHEMAS[name])}, dense)[name]
-            pq.write_table(rows, self._file(name), store_schema=True, **_COMPRESSION)
+            pq.write_table(rows, self._file(name), **_PARQUET)
 
     def _moved(self, whose: pa.Table) -> Shard:
         """The finished folder under the name of what it holds, as far as that is not there."""
@@ -92,27 +92,28 @@ class ShardWriter:
             prompts=keys,
             tables=tables,
         )
-        _write_synced(self._temporary / MANIFEST, manifest.model_dump_json(indent=1))
-        _sync_directory(self._temporary)
+        (self._temporary / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
+        sync(self._temporary / MANIFEST)
+        sync(self._temporary)
         try:
             self._temporary.rename(target)
         except OSError:
             if not target.exists():  # else another process wrote the same content first
                 raise
-        _sync_directory(self._directory)
+        sync(self._directory)
         return Shard(target)
 
     def _open_files(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self._files:
-                self._files[name] = pq.ParquetWriter(self._file(name), SCHEMAS[name], store_schema=True, **_COMPRESSION)
+                self._files[name] = pq.ParquetWriter(self._file(name), SCHEMAS[name], **_PARQUET)
 
     def _append(self, name: str, rows: pa.Table) -> None:
         self._files[name].write_table(rows.cast(SCHEMAS[name]))
 
     def _finished(self, name: str) -> TableFile:
         file = self._file(name)
-        _sync_file(file)
+        sync(file)
         return TableFile(rows=pq.read_metadata(file).num_rows, bytes=file.stat().st_size, hash=hash_of(file))
 
     def _file(self, name: str) -> Path:
@@ -150,7 +151,7 @@ class ShardWriter:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
-def write_shard(directory: Path, kind: Kind, tables: Tables) -> Shard:
+def write_shard(directory: Path, kind: ShardKind, tables: Tables) -> Shard:
     """Write `tables` (name -> rows in the schema of `flowatlas.schema`) as one shard under `directory`.
 
     The folder is written under a temporary name, synchronised to disk and renamed; writing the same
@@ -161,21 +162,3 @@ def write_shard(directory: Path, kind: Kind, tables: Tables) -> Shard:
         shard = writer.finish()
     assert shard is not None
     return shard
-
-
-def _write_synced(file: Path, text: str) -> None:
-    file.write_text(text, "utf-8")
-    _sync_file(file)
-
-
-def _sync_file(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

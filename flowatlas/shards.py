@@ -34,6 +34,7 @@ from flowatlas.schema import SCHEMAS
 from flowatlas.vocabulary import NODE_TABLES, RELATIONSHIP_TABLES, SCHEMA_VERSION, STATE_STRIDE, Label
 
 MANIFEST: Final = "manifest.json"
+ShardKind = Literal["model", "prompts"]
 TEMPORARY: Final = ".writing-"
 """Begin of the name of a folder that is being written; the number of its process follows."""
 
@@ -51,7 +52,7 @@ class Manifest(BaseModel):
 
     schema_version: int
     flowatlas: str
-    kind: Literal["model", "prompts"]
+    kind: ShardKind
     model: str
     prompts: list[str]
     tables: dict[str, TableFile]
@@ -134,7 +135,7 @@ class Shard:
         )
 
 
-def shard_name(kind: str, model: str, keys: list[str]) -> str:
+def shard_name(kind: ShardKind, model: str, keys: list[str]) -> str:
     """Name of a shard's folder: what it holds, not where or when it was made."""
     return f"model-{model}" if kind == "model" else f"prompts-{_digest(sorted(keys))}"
 

@@ -62,9 +62,8 @@ class _Part:
     top_ids: Mapping[Lens, TopIds]
 
 
-def batch_tables(graphs: Sequence[PromptGraph], labels: Sequence[str]) -> dict[str, pa.Table]:
-    """All tables that a prompts shard has of `graphs`. `labels` is the vocabulary as text."""
-    text = pa.array(labels, pa.string())
+def batch_tables(graphs: Sequence[PromptGraph], text: pa.Array) -> dict[str, pa.Table]:
+    """All tables that a prompts shard has of `graphs`. `text` is the vocabulary as text."""
     tables = {"Token": _token_table(graphs, text)}
     by_label: defaultdict[Label, list[_Part]] = defaultdict(list)
     for graph in graphs:

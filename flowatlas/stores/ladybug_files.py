@@ -15,6 +15,7 @@ from typing import Final
 
 import ladybug
 
+from flowatlas.disk import sync
 from flowatlas.errors import StoreError
 from flowatlas.stores.writer_lock import busy
 
@@ -92,22 +93,14 @@ def replacement(path: Path) -> Iterator[Path]:
     new = beside(path)
     try:
         yield new
-        _sync(new)
+        sync(new)
         # The old log goes first: beside the new file it would be taken for that file's own.
         log_file(path).unlink(missing_ok=True)
         new.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         for left in (new, *new.parent.glob(f"{glob.escape(new.name)}.*")):
             left.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def size_of(path: Path) -> int:

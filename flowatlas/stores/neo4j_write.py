@@ -159,6 +159,6 @@ def _write_prompt(transaction: neo4j.ManagedTransaction, prompt: int, tables: Ma
         if made != table.num_rows:
             raise StoreError(
                 f"{table.num_rows - made} relationships of {name} join nodes that are not there; the prompt is not in the store.",
-                next_step="Compare the shard with its model's: flowatlas store verify.",
+                next_step="Its shard does not fit the model in the store: remove the shard and ingest its prompts again.",
             )
     return True

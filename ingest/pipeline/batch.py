@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import starmap
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -109,13 +110,15 @@ def graph_pieces(
     Relationships are many: those of a whole batch, as numbers and then as tables, would take most of the memory.
     """
     waiting = deque(_projected(workshop, prepared, numbers))
+    text = pa.array(workshop.model.tokenizer.labels, pa.string())
     while waiting:
-        graphs: list[PromptGraph] = []
+        graphs, relationships = list[PromptGraph](), 0
         with workshop.seconds.of("decompose"):
-            while waiting and sum(graph.relationships for graph in graphs) < PIECE_RELATIONSHIPS:
+            while waiting and relationships < PIECE_RELATIONSHIPS:
                 graphs.append(_graph(workshop, waiting.popleft()))
+                relationships += graphs[-1].relationships
         with workshop.seconds.of("tables"):
-            tables = batch_tables(graphs, workshop.model.tokenizer.labels)
+            tables = batch_tables(graphs, text)
         yield tables
 
 
@@ -141,7 +144,7 @@ def _projected(workshop: Workshop, prepared: Sequence[Prepared], numbers: Sequen
         foil = [directions(decoder, f, a.foil) for f, a in zip(forwards, asked, strict=True)]
         effects = batch_effects(decoder, target, foil)
     found = (numbers, prepared, forwards, asked, numberings, groups, projections, others, target, foil, effects)
-    return map(_Projected, *found)
+    return starmap(_Projected, zip(*found, strict=True))
 
 
 def _graph(workshop: Workshop, one: _Projected) -> PromptGraph:

@@ -12,7 +12,7 @@ from ingest.pipeline.estimate import graph_size
 from ingest.pipeline.prepare import Prepared
 
 SHARD_RELATIONSHIPS = 6_600_000
-"""Relationships a shard, about: half a GB while it is made, and one batch of GPT-2 small's graphs."""
+"""Relationships a shard, about: one batch of GPT-2 small's graphs, and one write into the embedded store."""
 
 BATCH_PROMPTS = 64
 BATCH_STATES = 320_000

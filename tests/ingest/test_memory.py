@@ -26,9 +26,7 @@ WRITE_SECONDS = 0.7
 ALLOWED = 100
 
 
-@pytest.mark.parametrize(
-    ("taken", "beside"), [(0.9, True), (1.1, False)]
-)
+@pytest.mark.parametrize(("taken", "beside"), [(0.9, True), (1.1, False)])
 def test_lens_and_store_take_turns_where_memory_is_short(
     taken: float, beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
